@@ -1,0 +1,1 @@
+"""What people see: projections, figures, overdue flags, exports, metrics and the reading API."""

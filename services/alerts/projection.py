@@ -1,0 +1,277 @@
+"""Writes what cases have become: the list, the figures, the open targets and the clearing of alerts, in the caller's transaction.
+
+Figures are kept by difference: the old standing out, the new one in. So no reader of the current state counts cases.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
+
+from services.alerts.rungs import OVERDUE, SUSPENSION, OpenTarget, open_targets
+from services.alerts.sql import chunks, upsert
+from services.alerts.tables import alerts, cases, days, due_days, event_counts, figures, targets
+from shared.case import Case, Status, Verdict
+from shared.events import BaseEvent, Tally
+from shared.figures import Standing, standing
+from shared.rules import Ruleset
+from shared.times import to_micros
+
+
+class Evaluated(Struct, frozen=True):
+    """A case as of now; `case` is None while all its events lie in the future. `wake_at`: when it changes by itself."""
+
+    key: str
+    case: Case | None
+    wake_at: datetime | None
+    events_ahead: bool
+
+
+_STANDING = (
+    cases.c.platform, cases.c.month, cases.c.category, cases.c.outcome, cases.c.breached, cases.c.suspended,
+    cases.c.first_reply, cases.c.provisional,
+)  # fmt: skip
+_OLD = select(cases.c.key, cases.c.status, cases.c.complete, cases.c.due_day, cases.c.received_at, *_STANDING)
+
+
+def row_standing(row: Row[Any]) -> Standing | None:
+    """The standing that a row of `cases` stands for; None where nothing is known of the case yet."""
+    if row.status is None:
+        return None
+    if row.status == Status.AWAITING_RECEPTION:
+        return Standing(row.platform, "", "", "awaiting", False, False, "", False)
+    return Standing(
+        row.platform, row.month, row.category, row.outcome, bool(row.breached), bool(row.suspended),
+        row.first_reply, bool(row.provisional),
+    )  # fmt: skip
+
+
+def project(connection: Connection, evaluated: Sequence[Evaluated], rules: Ruleset, now: datetime, recomputed: bool = False) -> None:
+    """Bring the projections of these cases (each key once) up to date. `recomputed`: because the ruleset changed."""
+    for chunk in chunks(evaluated):
+        _project(connection, chunk, rules, now, recomputed)
+
+
+def _project(
+    connection: Connection, evaluated: list[Evaluated], rules: Ruleset, now: datetime, recomputed: bool
+) -> None:
+    keys = [item.key for item in evaluated]
+    standings: Counter[Standing] = Counter()
+    running: Counter[tuple[str, str, str]] = Counter()
+    received: Counter[tuple[str, str]] = Counter()
+    for old in connection.execute(_OLD.where(cases.c.key.in_(keys))):
+        before = row_standing(old)
+        if before is None:
+            continue
+        standings[before] -= 1
+        if old.complete == Verdict.RUNNING:
+            running[old.due_day, old.platform, old.category] -= 1
+        if old.received_at is not None:
+            received[old.platform, _day_of(old.received_at)] -= 1
+    rows = []
+    for item in evaluated:
+        row = case_row(item)
+        rows.append(row)
+        if item.case is None:
+            continue
+        standings[standing(item.case)] += 1
+        if row["complete"] == Verdict.RUNNING:
+            running[row["due_day"], row["platform"], row["category"]] += 1
+        if item.case.received_at is not None:
+            received[item.case.platform, item.case.received_at.date().isoformat()] += 1
+    upsert(connection, cases, rows)
+    add_figures(connection, standings)
+    add_due_days(connection, running)
+    upsert(
+        connection,
+        days,
+        [{"platform": p, "day": d, "received": n} for (p, d), n in sorted(received.items()) if n],
+        add=["received"],
+    )
+    _project_targets(connection, evaluated, rules, now)
+    _clear_alerts(connection, {item.key: item.case for item in evaluated}, now, recomputed)
+
+
+def _day_of(micros: int) -> str:
+    from shared.times import from_micros
+
+    return from_micros(micros).date().isoformat()
+
+
+def case_row(item: Evaluated) -> dict[str, Any]:
+    """The row of `cases`: a case as lists and filters see it."""
+    platform, _, subject = item.key.partition("/")
+    row: dict[str, Any] = {
+        "key": item.key, "platform": platform, "subject": subject, "county": "", "status": None, "stage": None,
+        "category": None, "title": None, "outcome": None, "breached": False, "suspended": False, "provisional": False,
+        "month": "", "received_at": None, "closed_at": None, "holder": None, "rounds": 0, "first_reply": "",
+        "first_reply_due_at": None, "complete": "", "due_at": None, "due_day": None, "ruleset": "",
+        "wake_at": None if item.wake_at is None else to_micros(item.wake_at), "events_ahead": item.events_ahead,
+    }  # fmt: skip
+    case = item.case
+    if case is None:
+        return row
+    row |= {"county": case.county, "status": case.status, "ruleset": case.ruleset}
+    if case.received_at is None:
+        return row
+    now_standing = standing(case)
+    reply, complete = case.rounds[0].targets.reply, case.rounds[-1].targets.complete
+    row |= {
+        "stage": case.stage, "category": case.category, "title": case.title, "outcome": case.outcome,
+        "breached": case.breached, "suspended": now_standing.suspended, "provisional": case.provisional,
+        "month": now_standing.month, "received_at": to_micros(case.received_at),
+        "closed_at": None if case.closed_at is None else to_micros(case.closed_at), "holder": case.holder,
+        "rounds": len(case.rounds), "first_reply": reply.verdict, "complete": complete.verdict,
+        "first_reply_due_at": to_micros(reply.due_at) if reply.due_at and reply.verdict is Verdict.RUNNING else None,
+        "due_at": None if complete.due_at is None else to_micros(complete.due_at),
+        "due_day": None if complete.due_day is None else complete.due_day.isoformat(),
+    }  # fmt: skip
+    return row
+
+
+def add_figures(connection: Connection, differences: Counter[Standing]) -> None:
+    rows = [{**s._asdict(), "cases": n} for s, n in sorted(differences.items()) if n]
+    upsert(connection, figures, rows, add=["cases"])
+
+
+def add_due_days(connection: Connection, differences: Counter[tuple[str, str, str]]) -> None:
+    rows = [{"due_day": d, "platform": p, "category": c, "cases": n} for (d, p, c), n in sorted(differences.items()) if n]
+    upsert(connection, due_days, rows, add=["cases"])
+    if rows:
+        connection.execute(delete(due_days).where(due_days.c.cases == 0))
+
+
+def _project_targets(connection: Connection, evaluated: list[Evaluated], rules: Ruleset, now: datetime) -> None:
+    """Open targets in, others out. A target that stands as it was keeps its rungs and whether it is quiet."""
+    wanted: dict[tuple[str, str], OpenTarget] = {
+        (item.key, target.target): target
+        for item in evaluated
+        if item.case is not None
+        for target in open_targets(item.case, rules, now)
+    }
+    gone: list[int] = []
+    for row in connection.execute(
+        select(targets.c.id, targets.c.key, targets.c.round, targets.c.target, targets.c.due_at).where(
+            targets.c.key.in_([item.key for item in evaluated])
+        )
+    ):
+        target = wanted.get((row.key, row.target))
+        if target is not None and (target.round, target.due_at) == (row.round, row.due_at):
+            del wanted[row.key, row.target]
+        else:
+            gone.append(row.id)
+    if gone:
+        connection.execute(delete(targets).where(targets.c.id.in_(gone)))
+    if wanted:
+        connection.execute(
+            insert(targets),
+            [
+                {
+                    "key": key, "platform": key.partition("/")[0], "round": t.round, "target": t.target,
+                    "due_at": t.due_at, "quiet": t.quiet, "next_rung": t.first_rung, "next_at": t.first_at,
+                    "escalate_1_at": t.escalate_1_at, "escalate_2_at": t.escalate_2_at,
+                }
+                for (key, _), t in wanted.items()
+            ],
+        )  # fmt: skip
+
+
+def _clear_alerts(connection: Connection, known: dict[str, Case | None], now: datetime, recomputed: bool) -> None:
+    cleared = []
+    for row in connection.execute(
+        select(alerts.c.id, alerts.c.key, alerts.c.round, alerts.c.target, alerts.c.rung, alerts.c.due_at).where(
+            alerts.c.key.in_(list(known)), alerts.c.cleared_at.is_(None)
+        )
+    ):
+        reason = clear_reason(known[row.key], row.round, row.target, row.rung, row.due_at)
+        if reason is not None:
+            moved = recomputed and reason in ("deadline_moved", "late_evidence")
+            cleared.append({"alert": row.id, "at": to_micros(now), "reason": "recomputed" if moved else reason})
+    if cleared:
+        connection.execute(
+            update(alerts)
+            .where(alerts.c.id == bindparam("alert"))
+            .values(cleared_at=bindparam("at"), clear_reason=bindparam("reason")),
+            cleared,
+        )
+
+
+def clear_reason(case: Case | None, number: int, target: str, rung: str, due_at: int) -> str | None:
+    """Why a raised alert no longer stands; None while it does (SPEC: an alert is cleared with a reason)."""
+    if case is None or number > len(case.rounds):
+        return "late_evidence"
+    current = case.rounds[number - 1]
+    if target == SUSPENSION:
+        if number == len(case.rounds) and case.status is Status.SUSPENDED:
+            return None
+        return "closed" if not case.is_open or number < len(case.rounds) else "deadline_moved"
+    state = current.targets.reply if target == "reply" else current.targets.complete
+    passed = rung != "due_today"  # the alert said that the deadline had passed: only earlier evidence can disprove it
+    if state.due_at is None or to_micros(state.due_at) != due_at:
+        return "late_evidence" if passed else "deadline_moved"
+    if state.verdict is Verdict.VOID:
+        return "closed"
+    if state.met_at is not None:
+        return "late_evidence" if passed and state.verdict is Verdict.ON_TIME else "completed"
+    return None
+
+
+def record_events(connection: Connection, events: Iterable[BaseEvent], now: datetime) -> None:
+    """Count accepted events per platform and type, and keep the tallies: the latest of a day stands."""
+    counted: Counter[tuple[str, str]] = Counter()
+    last: dict[tuple[str, str], int] = {}
+    tallies: dict[tuple[str, str], tuple[int, int, str, int]] = {}
+    limit = to_micros(now)
+    for event in events:
+        kind = (event.platform, event.name)
+        counted[kind] += 1
+        last[kind] = max(last.get(kind, 0), min(to_micros(event.time), limit))
+        if isinstance(event, Tally):
+            day = (event.platform, event.data.date.isoformat())
+            entry = (to_micros(event.time), int(event.sequence), event.id, event.data.received)
+            tallies[day] = max(tallies.get(day, entry), entry)
+    _count_events(connection, counted, last)
+    for (platform, day), (at, sequence, event_id, received) in tallies.items():
+        _record_tally(connection, platform, day, (at, sequence, event_id), received)
+
+
+def _count_events(
+    connection: Connection, counted: Counter[tuple[str, str]], last: dict[tuple[str, str], int]
+) -> None:
+    if not counted:
+        return
+    known = {
+        (row.platform, row.type): row.last_time
+        for row in connection.execute(
+            select(event_counts.c.platform, event_counts.c.type, event_counts.c.last_time).where(
+                event_counts.c.platform.in_({platform for platform, _ in counted})
+            )
+        )
+    }
+    rows = [
+        {"platform": p, "type": t, "events": n, "last_time": max(last[p, t], known.get((p, t), 0))}
+        for (p, t), n in sorted(counted.items())
+    ]
+    upsert(connection, event_counts, rows, add=["events"])
+
+
+def _record_tally(
+    connection: Connection, platform: str, day: str, order: tuple[int, int, str], received: int
+) -> None:
+    at = (days.c.platform == platform) & (days.c.day == day)
+    old = connection.execute(select(days.c.tally_time, days.c.tally_sequence, days.c.tally_id).where(at)).first()
+    if old is None:
+        connection.execute(insert(days).values(platform=platform, day=day, received=0))
+    elif old.tally_time is not None and tuple(old) >= order:
+        return
+    connection.execute(
+        update(days)
+        .where(at)
+        .values(tally=received, tally_time=order[0], tally_sequence=order[1], tally_id=order[2])
+    )
+
+
+__all__ = ["OVERDUE", "Evaluated", "add_due_days", "add_figures", "case_row", "project", "record_events"]

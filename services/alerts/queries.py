@@ -1,0 +1,289 @@
+"""The read side: lists, figures and states, straight from the tables. Every function works in the caller's snapshot."""
+
+import base64
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from datetime import date, datetime
+from typing import Any
+
+from msgspec import Struct
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+
+from services.alerts.projection import row_standing
+from services.alerts.sql import chunks
+from services.alerts.tables import cases, days, due_days, event_counts, figures
+from shared.case import Case, Outcome
+from shared.figures import AWAITING, Figures, Standing, standing, tabulate
+from shared.registry import Registry
+from shared.times import from_micros, to_micros
+
+Recall = Callable[[Connection, Iterable[str], datetime], Iterator[Case]]
+"""(connection, keys, as_of) -> the cases as of then; given by the composition root, which knows rules and events."""
+
+MAX_LIMIT = 500
+
+
+class Summary(Struct, frozen=True):
+    """A case in a list. `due_at`/`due_day`: the complete target of the current round."""
+
+    key: str
+    platform: str
+    county: str
+    subject: str
+    title: str | None
+    category: str | None
+    status: str
+    stage: str | None
+    outcome: str | None
+    breached: bool
+    provisional: bool
+    received_at: datetime | None
+    closed_at: datetime | None
+    due_at: datetime | None
+    due_day: date | None
+    holder: str | None
+    rounds: int
+
+
+class Filters(Struct, frozen=True):
+    """What a list of cases is narrowed to; None: not narrowed."""
+
+    platform: str | None = None
+    county: str | None = None
+    category: str | None = None
+    status: str | None = None
+    outcome: str | None = None
+    holder: str | None = None
+    provisional: bool | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        return [
+            cases.c[name] == value for name in self.__struct_fields__ if (value := getattr(self, name)) is not None
+        ]
+
+
+class Page(Struct, frozen=True):
+    """Up to `limit` cases; `next` is the cursor of the page after, None on the last."""
+
+    cases: list[Summary]
+    next: str | None
+
+
+class CursorError(ValueError):
+    """A cursor that this service did not give."""
+
+
+def list_cases(connection: Connection, registry: Registry, filters: Filters, limit: int, cursor: str | None) -> Page:
+    """Cases in the order registry, then subject (code points). The cursor stays valid while cases arrive."""
+    known = [*filters.conditions(), cases.c.status.is_not(None)]
+    platform, subject = _read_cursor(cursor, registry) if cursor else (None, "")
+    found: list[Any] = []
+    begun = platform is None
+    for slug in registry.slugs if filters.platform is None else (filters.platform,):
+        begun = begun or slug == platform
+        if not begun or len(found) > limit:
+            continue
+        after = cases.c.subject > subject if slug == platform else None
+        where = [*known, cases.c.platform == slug] + ([] if after is None else [after])
+        statement = select(cases).where(*where).order_by(cases.c.subject).limit(limit + 1 - len(found))
+        found += connection.execute(statement).all()
+    page = [summary(row) for row in found[:limit]]
+    more = len(found) > limit
+    return Page(page, _write_cursor(page[-1].key) if more and page else None)
+
+
+def list_overdue(connection: Connection, filters: Filters, now: datetime, limit: int, cursor: str | None) -> Page:
+    """Open cases past their deadline as of now, the oldest deadline first."""
+    limit_micros = to_micros(now)
+    overdue = or_(
+        cases.c.outcome == Outcome.OVERDUE,
+        and_(cases.c.outcome == Outcome.PENDING, cases.c.complete == "running", cases.c.due_at <= limit_micros),
+    )
+    where = [*filters.conditions(), overdue]
+    if cursor:
+        due_at, key = _read_overdue_cursor(cursor)
+        where.append(or_(cases.c.due_at > due_at, and_(cases.c.due_at == due_at, cases.c.key > key)))
+    rows = connection.execute(
+        select(cases).where(*where).order_by(cases.c.due_at, cases.c.key).limit(limit + 1)
+    ).all()
+    page = [summary(row) for row in rows[:limit]]
+    if len(rows) <= limit:
+        return Page(page, None)
+    return Page(page, _write_cursor(f"{rows[limit - 1].due_at} {page[-1].key}"))
+
+
+def summary(row: Any) -> Summary:
+    return Summary(
+        key=row.key,
+        platform=row.platform,
+        county=row.county,
+        subject=row.subject,
+        title=row.title,
+        category=row.category,
+        status=row.status,
+        stage=row.stage,
+        outcome=row.outcome,
+        breached=row.breached,
+        provisional=row.provisional,
+        received_at=_instant(row.received_at),
+        closed_at=_instant(row.closed_at),
+        due_at=_instant(row.due_at),
+        due_day=None if row.due_day is None else date.fromisoformat(row.due_day),
+        holder=row.holder,
+        rounds=row.rounds,
+    )
+
+
+def _instant(micros: int | None) -> datetime | None:
+    return None if micros is None else from_micros(micros)
+
+
+def _write_cursor(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _read_text(cursor: str) -> str:
+    try:
+        return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+    except ValueError as error:
+        raise CursorError("游标无效，请使用上一页返回的 next") from error
+
+
+def _read_cursor(cursor: str, registry: Registry) -> tuple[str, str]:
+    platform, _, subject = _read_text(cursor).partition("/")
+    if platform not in registry:
+        raise CursorError("游标无效，请使用上一页返回的 next")
+    return platform, subject
+
+
+def _read_overdue_cursor(cursor: str) -> tuple[int, str]:
+    due_at, _, key = _read_text(cursor).partition(" ")
+    if not due_at.isascii() or not due_at.isdigit() or len(due_at) > 18:
+        raise CursorError("游标无效，请使用上一页返回的 next")
+    return int(due_at), key
+
+
+def all_keys(connection: Connection, registry: Registry, platform: str | None = None) -> Iterator[str]:
+    """The keys of all cases, registry then subject."""
+    for slug in registry.slugs if platform is None else (platform,):
+        yield from connection.execute(
+            select(cases.c.key).where(cases.c.platform == slug).order_by(cases.c.subject)
+        ).scalars()
+
+
+def standings_now(connection: Connection, recall: Recall, months: Iterable[str], now: datetime) -> Counter[Standing]:
+    """The standings of the months as of now: the kept figures, corrected for what fell due since the last sweep."""
+    wanted = list(months)
+    counted: Counter[Standing] = Counter()
+    for row in connection.execute(select(figures).where(figures.c.month.in_(wanted))):
+        counted[Standing(*row[:-1])] += row.cases
+    stale = connection.execute(
+        select(cases).where(cases.c.wake_at <= to_micros(now), or_(cases.c.month.in_(wanted), cases.c.events_ahead))
+    ).all()
+    for row in stale:
+        before = row_standing(row)
+        if before is not None and before.month in wanted:
+            counted[before] -= 1
+    for chunk in chunks(row.key for row in stale):
+        for found in recall(connection, chunk, now):
+            after = standing(found)
+            if after.month in wanted:
+                counted[after] += 1
+    return counted
+
+
+def standings_as_of(connection: Connection, recall: Recall, months: Iterable[str], as_of: datetime) -> Counter[Standing]:
+    """The standings of the months as of any instant, from the cases themselves."""
+    wanted = list(months)
+    keys = connection.execute(
+        select(cases.c.key).where(or_(cases.c.month.in_(wanted), cases.c.events_ahead)).order_by(cases.c.key)
+    ).scalars()
+    counted: Counter[Standing] = Counter()
+    for chunk in chunks(keys):
+        counted.update(s for s in map(standing, recall(connection, chunk, as_of)) if s.month in wanted)
+    return counted
+
+
+def figures_of(
+    connection: Connection,
+    recall: Recall,
+    registry: Registry,
+    months: Iterable[str],
+    now: datetime,
+    as_of: datetime | None,
+) -> Figures:
+    """The figures of the months as of `as_of`, or now."""
+    months = tuple(months)
+    if as_of is None:
+        return tabulate(standings_now(connection, recall, months, now), registry, months)
+    return tabulate(standings_as_of(connection, recall, months, as_of), registry, months)
+
+
+class State(Struct, frozen=True):
+    """What a scrape needs, each from kept figures or an index: nothing here grows with the number of cases."""
+
+    standings: Counter[Standing]
+    open_overdue: dict[tuple[str, str], int]
+    due_today: dict[tuple[str, str], int]
+    provisional: int
+    awaiting: dict[str, int]
+    oldest_overdue: dict[str, int]
+    next_deadline: int | None
+    events: dict[tuple[str, str], int]
+    last_event: dict[str, int]
+    tally_gap: dict[str, int]
+
+
+def state(connection: Connection, registry: Registry, months: Iterable[str], today: date) -> State:
+    standings: Counter[Standing] = Counter()
+    wanted = set(months)
+    overdue: Counter[tuple[str, str]] = Counter()
+    awaiting: Counter[str] = Counter()
+    provisional = 0
+    for row in connection.execute(select(figures).where(figures.c.cases != 0)):
+        s = Standing(*row[:-1])
+        if s.month in wanted:
+            standings[s] += row.cases
+        if s.outcome == Outcome.OVERDUE:
+            overdue[s.platform, s.category] += row.cases
+        elif s.outcome == AWAITING:
+            awaiting[s.platform] += row.cases
+        provisional += row.cases * s.provisional
+    due = connection.execute(select(due_days).where(due_days.c.due_day == today.isoformat()))
+    counts = connection.execute(select(event_counts)).all()
+    last: dict[str, int] = {}
+    for row in counts:
+        last[row.platform] = max(last.get(row.platform, 0), row.last_time)
+    gaps = connection.execute(
+        select(days.c.platform, func.sum(days.c.tally - days.c.received))
+        .where(days.c.tally.is_not(None))
+        .group_by(days.c.platform)
+    )
+    return State(
+        standings=standings,
+        open_overdue=dict(overdue),
+        due_today={(row.platform, row.category): row.cases for row in due},
+        provisional=provisional,
+        awaiting=dict(awaiting),
+        oldest_overdue={
+            slug: first
+            for slug in registry.slugs
+            if (first := _first_due(connection, slug, Outcome.OVERDUE)) is not None
+        },
+        next_deadline=connection.execute(
+            select(func.min(cases.c.due_at)).where(cases.c.outcome == Outcome.PENDING, cases.c.complete == "running")
+        ).scalar(),
+        events={(row.platform, row.type): row.events for row in counts},
+        last_event=last,
+        tally_gap={platform: gap for platform, gap in gaps},
+    )
+
+
+def _first_due(connection: Connection, platform: str, outcome: Outcome) -> int | None:
+    return connection.execute(
+        select(cases.c.due_at)
+        .where(cases.c.platform == platform, cases.c.outcome == outcome)
+        .order_by(cases.c.due_at)
+        .limit(1)
+    ).scalar()
+

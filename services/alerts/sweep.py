@@ -1,0 +1,164 @@
+"""What time alone does: cases fall due, rungs are reached. Found by index, in batches; each rung is recorded once.
+
+One call works one batch in the caller's transaction and says whether there may be more, so that pushes get their turn even
+when 100,000 deadlines fall in the same instant.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from msgspec import Struct
+from sqlalchemy import Connection, bindparam, case, func, literal, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from services.alerts.projection import Evaluated, add_due_days, add_figures, project
+from services.alerts.rungs import ESCALATED_1, ESCALATED_2, NEXT_RUNG, OVERDUE
+from services.alerts.tables import alerts, cases, targets
+from shared.case import Outcome, Verdict
+from shared.figures import Standing
+from shared.rules import Ruleset
+from shared.times import from_micros, to_micros
+
+BATCH = 5_000
+
+Reevaluate = Callable[[Connection, Sequence[str], datetime], list[Evaluated]]
+
+
+class Raised(Struct, frozen=True):
+    """An alert that was raised now; `due_at` in microseconds. `quiet`: listed, not sent, because it was long overdue when first seen."""
+
+    key: str
+    platform: str
+    round: int
+    target: str
+    rung: str
+    due_at: int
+    quiet: bool
+
+
+class Swept(Struct, frozen=True):
+    raised: tuple[Raised, ...]
+    flipped: int
+    more: bool
+
+
+def next_wake(connection: Connection) -> datetime | None:
+    """The next instant at which `sweep` has something to do."""
+    first = connection.execute(
+        select(
+            select(func.min(cases.c.wake_at)).scalar_subquery(), select(func.min(targets.c.next_at)).scalar_subquery()
+        )
+    ).one()
+    instants = [micros for micros in first if micros is not None]
+    return from_micros(min(instants)) if instants else None
+
+
+def sweep(
+    connection: Connection, rules: Ruleset, now: datetime, reevaluate: Reevaluate, batch: int = BATCH
+) -> Swept:
+    """Bring up to `batch` cases and `batch` targets to `now`."""
+    limit = to_micros(now)
+    flipped = _fall_due(connection, rules, now, reevaluate, batch)
+    due = connection.execute(
+        select(targets.c.id, targets.c.key, targets.c.platform, targets.c.round, targets.c.target,
+               targets.c.next_rung, targets.c.due_at, targets.c.quiet)
+        .where(targets.c.next_at <= limit)
+        .order_by(targets.c.next_at)
+        .limit(batch)
+        .with_for_update(skip_locked=True)
+    ).all()  # fmt: skip
+    for rung in sorted({row.next_rung for row in due}):
+        _raise(connection, rung, [row.id for row in due if row.next_rung == rung], limit)
+    raised = tuple(Raised(*row[1:]) for row in due)
+    return Swept(raised, flipped, more=flipped == batch or len(due) == batch)
+
+
+def _raise(connection: Connection, rung: str, ids: list[int], now: int) -> None:
+    """Record the rung for these targets and set their next one. A record that stands already stays the only one."""
+    chosen = select(
+        targets.c.key, targets.c.platform, targets.c.round, targets.c.target, literal(rung), targets.c.due_at,
+        targets.c.quiet, literal(now),
+    ).where(targets.c.id.in_(ids))  # fmt: skip
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    columns = ["key", "platform", "round", "target", "rung", "due_at", "quiet", "raised_at"]
+    connection.execute(
+        dialect.insert(alerts)
+        .from_select(columns, chosen)
+        .on_conflict_do_update(
+            index_elements=["key", "round", "target", "rung", "due_at"],
+            set_={"cleared_at": None, "clear_reason": None},
+        )
+    )
+    following = NEXT_RUNG[rung]
+    at = {OVERDUE: targets.c.due_at, ESCALATED_1: targets.c.escalate_1_at, ESCALATED_2: targets.c.escalate_2_at}
+    connection.execute(
+        update(targets)
+        .where(targets.c.id.in_(ids))
+        .values(next_rung=following, next_at=None if following is None else at[following])
+    )
+
+
+_REPLY_DUE = cases.c.first_reply_due_at <= bindparam("now")
+_COMPLETE_DUE = (cases.c.complete == Verdict.RUNNING) & (cases.c.due_at <= bindparam("now"))
+_TURNED = {
+    "first_reply": case((_REPLY_DUE, Verdict.OVERDUE.value), else_=cases.c.first_reply),
+    "first_reply_due_at": case((_REPLY_DUE, None), else_=cases.c.first_reply_due_at),
+    "complete": case((_COMPLETE_DUE, Verdict.OVERDUE.value), else_=cases.c.complete),
+    "outcome": case((_COMPLETE_DUE, Outcome.OVERDUE.value), else_=cases.c.outcome),
+    "breached": case((_COMPLETE_DUE, True), else_=cases.c.breached),
+    # What is still ahead: the deadline of the one target that did not fall due now, while it runs.
+    "wake_at": case(
+        (_REPLY_DUE & (cases.c.complete == Verdict.RUNNING) & ~_COMPLETE_DUE, cases.c.due_at),
+        (_COMPLETE_DUE & ~_REPLY_DUE, cases.c.first_reply_due_at),
+        else_=None,
+    ),
+}
+"""How the row of a case with one round turns when its targets fall due, as `evaluate` would turn it."""
+
+_BEFORE = (
+    cases.c.platform, cases.c.month, cases.c.category, cases.c.outcome, cases.c.breached, cases.c.suspended,
+    cases.c.first_reply, cases.c.provisional,
+)  # fmt: skip
+_AFTER = tuple(_TURNED[name].label(f"new_{name}") for name in ("outcome", "breached", "first_reply"))
+_LEAVES = case((_COMPLETE_DUE, cases.c.due_day), else_=None).label("leaves_due_day")
+
+
+def _fall_due(connection: Connection, rules: Ruleset, now: datetime, reevaluate: Reevaluate, batch: int) -> int:
+    """Cases whose targets fell due: the verdicts turn in place.
+
+    Cases of which an event lies ahead, or which have a later round, are evaluated anew instead.
+    """
+    limit = to_micros(now)
+    due = connection.execute(
+        select(cases.c.key, (cases.c.events_ahead | (cases.c.rounds != 1)).label("anew"))
+        .where(cases.c.wake_at <= limit)
+        .order_by(cases.c.wake_at)
+        .limit(batch)
+        .with_for_update(skip_locked=True)
+    ).all()
+    anew = [row.key for row in due if row.anew]
+    if anew:
+        project(connection, reevaluate(connection, anew, now), rules, now)
+    turning = [row.key for row in due if not row.anew]
+    if turning:
+        _turn(connection, turning, limit)
+    return len(due)
+
+
+def _turn(connection: Connection, keys: list[str], limit: int) -> None:
+    standings: Counter[Standing] = Counter()
+    running: Counter[tuple[str, str, str]] = Counter()
+    chosen = cases.c.key.in_(keys)
+    groups = select(*_BEFORE, *_AFTER, _LEAVES, func.count().label("number")).where(chosen)
+    for row in connection.execute(groups.group_by(*_BEFORE, *_AFTER, _LEAVES), {"now": limit}):
+        before = Standing(*row[: len(_BEFORE)])
+        standings[before] -= row.number
+        standings[
+            before._replace(outcome=row.new_outcome, breached=row.new_breached, reply=row.new_first_reply)
+        ] += row.number
+        if row.leaves_due_day is not None:
+            running[row.leaves_due_day, row.platform, row.category] -= row.number
+    connection.execute(update(cases).where(chosen).values(_TURNED), {"now": limit})
+    add_figures(connection, standings)
+    add_due_days(connection, running)

@@ -1,0 +1,129 @@
+"""Tables of the alerts service: the same on SQLite and PostgreSQL.
+
+Instants are microseconds since 1970-01-01T00:00Z (`shared.times.to_micros`), days are ISO texts: both compare alike in both
+databases. `cases` is a projection: it can be rebuilt from the events at any time (`liuyan reconcile` compares).
+"""
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Table, Text, UniqueConstraint
+
+metadata = MetaData()
+
+cases = Table(
+    "cases",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("platform", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("county", Text, nullable=False),
+    Column("status", Text, comment="null: nothing is known yet, all its events lie in the future"),
+    Column("stage", Text),
+    Column("category", Text),
+    Column("title", Text, comment="de-identified"),
+    Column("outcome", Text),
+    Column("breached", Boolean, nullable=False),
+    Column("suspended", Boolean, nullable=False, comment="pending with the clock stopped"),
+    Column("provisional", Boolean, nullable=False),
+    Column("month", Text, nullable=False, comment="of the reception's local day; empty while awaiting it"),
+    Column("received_at", BigInteger),
+    Column("closed_at", BigInteger),
+    Column("holder", Text),
+    Column("rounds", Integer, nullable=False),
+    Column("first_reply", Text, nullable=False, comment="verdict of the first round's reply target"),
+    Column("first_reply_due_at", BigInteger, comment="while that verdict is `running`"),
+    Column("complete", Text, nullable=False, comment="verdict of the current round's complete target"),
+    Column("due_at", BigInteger, comment="deadline of the current round's complete target"),
+    Column("due_day", Text),
+    Column("ruleset", Text, nullable=False),
+    Column("wake_at", BigInteger, comment="when the row changes though no event arrives"),
+    Column("events_ahead", Boolean, nullable=False, comment="whether a recorded event lies in the future"),
+)
+Index("cases_wake", cases.c.wake_at)
+Index("cases_list", cases.c.platform, cases.c.subject)
+Index("cases_month", cases.c.month)
+Index("cases_due", cases.c.outcome, cases.c.due_at)
+Index("cases_platform_due", cases.c.platform, cases.c.outcome, cases.c.due_at)
+Index("cases_ruleset", cases.c.ruleset)
+
+targets = Table(
+    "targets",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("key", Text, nullable=False),
+    Column("platform", Text, nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("target", Text, nullable=False, comment="reply, complete, or suspension"),
+    Column("due_at", BigInteger, nullable=False),
+    Column("quiet", Boolean, nullable=False, comment="overdue for over 24 h when first seen: listed, not sent"),
+    Column("next_rung", Text),
+    Column("next_at", BigInteger, comment="when that rung is reached"),
+    Column("escalate_1_at", BigInteger),
+    Column("escalate_2_at", BigInteger),
+    UniqueConstraint("key", "target", name="targets_key"),
+    comment="targets of open cases, each with the next rung of its alerts",
+)
+Index("targets_next", targets.c.next_at)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("key", Text, nullable=False),
+    Column("platform", Text, nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("rung", Text, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("quiet", Boolean, nullable=False),
+    Column("raised_at", BigInteger, nullable=False),
+    Column("cleared_at", BigInteger),
+    Column("clear_reason", Text),
+    UniqueConstraint("key", "round", "target", "rung", "due_at", name="alerts_once"),
+)
+Index("alerts_raised", alerts.c.raised_at)
+
+figures = Table(
+    "figures",
+    metadata,
+    Column("platform", Text, primary_key=True),
+    Column("month", Text, primary_key=True),
+    Column("category", Text, primary_key=True),
+    Column("outcome", Text, primary_key=True),
+    Column("breached", Boolean, primary_key=True),
+    Column("suspended", Boolean, primary_key=True),
+    Column("reply", Text, primary_key=True),
+    Column("provisional", Boolean, primary_key=True),
+    Column("cases", Integer, nullable=False),
+    comment="how many cases stand how (shared.figures.Standing)",
+)
+
+due_days = Table(
+    "due_days",
+    metadata,
+    Column("due_day", Text, primary_key=True),
+    Column("platform", Text, primary_key=True),
+    Column("category", Text, primary_key=True),
+    Column("cases", Integer, nullable=False),
+    comment="open cases whose complete target runs, by the day that it ends",
+)
+
+days = Table(
+    "days",
+    metadata,
+    Column("platform", Text, primary_key=True),
+    Column("day", Text, primary_key=True),
+    Column("received", Integer, nullable=False, server_default="0"),
+    Column("tally", Integer, comment="the platform's own count"),
+    Column("tally_time", BigInteger),
+    Column("tally_sequence", BigInteger),
+    Column("tally_id", Text),
+    comment="messages received per local day, by our count and the platform's",
+)
+
+event_counts = Table(
+    "event_counts",
+    metadata,
+    Column("platform", Text, primary_key=True),
+    Column("type", Text, primary_key=True),
+    Column("events", BigInteger, nullable=False),
+    Column("last_time", BigInteger, nullable=False),
+)

@@ -1,0 +1,1 @@
+"""The door: from a portal's push to a settled, de-identified event."""

@@ -1,0 +1,78 @@
+"""The platforms' keys: random, stored hashed, several valid at once. A key writes for its platform only."""
+
+import hashlib
+import secrets
+from datetime import datetime
+
+from msgspec import Struct
+from sqlalchemy import BigInteger, Column, Connection, MetaData, Table, Text, insert, select, update
+
+from shared.times import from_micros, to_micros
+
+metadata = MetaData()
+
+platform_keys = Table(
+    "platform_keys",
+    metadata,
+    Column("id", Text, primary_key=True, comment="public name of the key: what lists and revocations use"),
+    Column("platform", Text, nullable=False),
+    Column("hash", Text, nullable=False, unique=True, comment="SHA-256 of the whole key, which has 256 random bits"),
+    Column("created_at", BigInteger, nullable=False),
+    Column("revoked_at", BigInteger),
+)
+
+PREFIX = "lyk"
+
+
+class Key(Struct, frozen=True):
+    id: str
+    platform: str
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+def create_key(connection: Connection, platform: str, now: datetime) -> tuple[str, str]:
+    """A new key for the platform: (its id, the key itself, which is never shown again)."""
+    identifier, secret = secrets.token_hex(4), secrets.token_urlsafe(32)
+    key = f"{PREFIX}_{identifier}_{secret}"
+    connection.execute(
+        insert(platform_keys).values(id=identifier, platform=platform, hash=hash_key(key), created_at=to_micros(now))
+    )
+    return identifier, key
+
+
+def hash_key(key: str) -> str:
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def revoke_key(connection: Connection, identifier: str, now: datetime) -> bool:
+    """Whether there was such a key. Revoking one again changes nothing."""
+    known = connection.execute(select(platform_keys.c.id).where(platform_keys.c.id == identifier)).first()
+    connection.execute(
+        update(platform_keys)
+        .where(platform_keys.c.id == identifier, platform_keys.c.revoked_at.is_(None))
+        .values(revoked_at=to_micros(now))
+    )
+    return known is not None
+
+
+def list_keys(connection: Connection) -> list[Key]:
+    rows = connection.execute(select(platform_keys).order_by(platform_keys.c.platform, platform_keys.c.created_at))
+    return [
+        Key(
+            row.id,
+            row.platform,
+            from_micros(row.created_at),
+            None if row.revoked_at is None else from_micros(row.revoked_at),
+        )
+        for row in rows
+    ]
+
+
+_VALID = select(platform_keys.c.hash, platform_keys.c.platform).where(platform_keys.c.revoked_at.is_(None))
+
+
+def platform_of(connection: Connection, key: str) -> str | None:
+    """The platform for which the key writes; None for an unknown or revoked key."""
+    row = connection.execute(_VALID.where(platform_keys.c.hash == hash_key(key))).first()
+    return None if row is None else row.platform

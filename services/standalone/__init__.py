@@ -1,0 +1,1 @@
+"""The embedded engine (one process, SQLite) and the composition root: the one place that imports all services."""

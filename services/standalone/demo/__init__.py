@@ -1,0 +1,1 @@
+"""The demonstration: the city's first quarter of 2022, told again with synthetic messages."""

@@ -1,0 +1,220 @@
+"""The embedded engine: one thread writes, everything else reads.
+
+Pushes are gathered: while one transaction is being made durable the next pushes queue up, and all of them share the next one
+(group commit). An answer is given only after the commit: log, cases, figures and position are durable then, together.
+Between pushes the thread sleeps until the next deadline (with a bound) and sweeps in batches. It keeps no state of its
+own, so that a crash at any point loses nothing and another process may write to the same file.
+"""
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from services.alerts.sql import chunks
+from services.alerts.sweep import Raised, next_wake, sweep
+from services.standalone import log
+from services.standalone.apply import CASES_A_STEP, Taken, advance, behind, evaluate_keys, outdated, recompute, take
+from services.standalone.clock import Clock
+from services.standalone.database import Database
+from shared.events import Event
+from shared.rules import Ruleset
+
+logger = structlog.get_logger("engine")
+
+MAX_EVENTS = 2_000  # in one transaction
+MAX_WAITING = 5_000  # submissions; more are refused as busy
+LONGEST_SLEEP = 30.0  # seconds: bounds the harm of a clock that is set, and is the heartbeat
+
+Step = Callable[[str], None]
+Progress = Callable[[str, int, int], None]
+
+
+class BusyError(Exception):
+    """The engine cannot take more now; nothing was stored. The caller may try again."""
+
+
+class UnknownOutcomeError(Exception):
+    """Whether the events were stored is not known: the same events may be pushed again."""
+
+
+class _Submission(NamedTuple):
+    events: Sequence[Event]
+    origin: str
+    answer: "asyncio.Future[list[Taken]]"
+    loop: asyncio.AbstractEventLoop
+
+
+class Engine:
+    """Start it, submit events, stop it. `step` is told of each point passed (for crash tests)."""
+
+    def __init__(
+        self,
+        database: Database,
+        rules: Ruleset,
+        clock: Clock,
+        on_raised: Callable[[tuple[Raised, ...]], None] = lambda raised: None,
+        step: Step = lambda name: None,
+    ) -> None:
+        self.database, self.rules, self.clock = database, rules, clock
+        self._on_raised, self._step = on_raised, step
+        self._queue: queue.Queue[_Submission | None] = queue.Queue(MAX_WAITING)
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._stopping = False
+        self._beat = time.monotonic()
+        self._trouble: str | None = None
+
+    def prepare(self, progress: Progress = lambda what, done, total: None) -> None:
+        """Finish what an earlier run left: events not yet projected, cases of another ruleset. Before `start`."""
+        with self.database.reading() as connection:
+            late, old = behind(connection), outdated(connection, self.rules)
+        self._catch_up(late, progress)
+        for done, keys in enumerate(chunks(old, CASES_A_STEP)):
+            with self.database.writing() as connection:
+                recompute(connection, keys, self.rules, self.clock.now())
+            progress("按新规则重算办件", min(len(old), (done + 1) * CASES_A_STEP), len(old))
+
+    def _catch_up(self, keys: list[str], progress: Progress) -> None:
+        """Project keys in steps of a transaction each, then the rest and the position in one."""
+        from services.alerts.projection import project
+
+        for done, step in enumerate(chunks(keys, CASES_A_STEP)):
+            with self.database.writing() as connection:
+                now = self.clock.now()
+                project(connection, evaluate_keys(connection, step, self.rules, now), self.rules, now)
+            progress("整理办件", min(len(keys), (done + 1) * CASES_A_STEP), len(keys))
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish what was submitted, then end. Blocks until done."""
+        self._stopping = True
+        self._queue.put(None)
+        self._thread.join()
+
+    async def submit(self, events: Sequence[Event], origin: str) -> list[Taken]:
+        """Settled events -> what became of each, durable when this returns. Raises BusyError or UnknownOutcomeError."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[list[Taken]] = loop.create_future()
+        if self._stopping or not self._thread.is_alive():
+            raise BusyError
+        try:
+            self._queue.put_nowait(_Submission(events, origin, answer, loop))
+        except queue.Full:
+            raise BusyError from None
+        return await answer
+
+    def unhealthy(self) -> str | None:
+        """Why the engine is not live (Chinese, one line); None when it is."""
+        if not self._thread.is_alive():
+            return "引擎线程已停止"
+        if time.monotonic() - self._beat > 2 * LONGEST_SLEEP:
+            return "引擎超过一分钟没有进展"
+        return self._trouble
+
+    def _run(self) -> None:
+        self._step("started")
+        more, wait = True, 0.0
+        while True:
+            batch = self._gather(0.0 if more else wait)
+            if batch is None:
+                return
+            if batch:
+                self._commit(batch)
+            more, wait = self._sweep()
+            self._beat = time.monotonic()
+
+    def _gather(self, wait: float) -> list[_Submission] | None:
+        """What has been submitted, after at most `wait` seconds; None when all is done and the engine is stopping."""
+        batch: list[_Submission] = []
+        size = 0
+        try:
+            item = self._queue.get(timeout=wait) if wait > 0 else self._queue.get_nowait()
+            while item is not None:
+                batch.append(item)
+                size += len(item.events)
+                if size >= MAX_EVENTS:
+                    break
+                item = self._queue.get_nowait()
+        except queue.Empty:
+            pass
+        if not batch and self._stopping and self._queue.empty():
+            return None
+        return batch
+
+    def _commit(self, batch: list[_Submission]) -> None:
+        try:
+            answers = self._write(batch)
+        except Exception as error:  # noqa: BLE001 - told to every waiting caller; one bad push must not fail the others
+            if len(batch) > 1:
+                for submission in batch:
+                    self._commit([submission])
+                return
+            self._trouble = "写入失败"
+            logger.error("一次写入失败，已回滚", action="write_failed", error=type(error).__name__, detail=str(error)[:200])
+            _tell(batch, [UnknownOutcomeError()])
+            return
+        self._trouble = None
+        self._step("committed")
+        _tell(batch, answers)
+        self._step("answered")
+
+    def _write(self, batch: list[_Submission]) -> list[list[Taken] | Exception]:
+        self._step("gathered")
+        with self.database.writing() as connection:
+            now = self.clock.now()
+            answers: list[list[Taken] | Exception] = [
+                take(connection, submission.events, submission.origin, now) for submission in batch
+            ]
+            self._step("logged")
+            advance(connection, self.rules, now)
+            self._step("projected")
+        return answers
+
+    def _sweep(self) -> tuple[bool, float]:
+        """One batch of what fell due: (whether more is waiting, else how many seconds to sleep)."""
+        try:
+            with self.database.reading() as connection:
+                wake = next_wake(connection)
+            if wake is None or self.clock.seconds_until(wake) > 0:
+                return False, LONGEST_SLEEP if wake is None else min(LONGEST_SLEEP, self.clock.seconds_until(wake))
+            with self.database.writing() as connection:
+                swept = sweep(
+                    connection, self.rules, self.clock.now(), lambda c, keys, now: evaluate_keys(c, keys, self.rules, now)
+                )
+                self._step("swept")
+        except SQLAlchemyError as error:
+            self._trouble = "到期检查失败"
+            logger.error("到期检查失败，稍后重试", action="sweep_failed", detail=str(error)[:200])
+            return False, 1.0
+        if swept.raised:
+            self._on_raised(swept.raised)
+        return True, 0.0
+
+
+def _tell(batch: list[_Submission], answers: Sequence[list[Taken] | Exception]) -> None:
+    """Hand each caller its answer on its own event loop: one wake-up a loop."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[list[Taken]], list[Taken] | Exception]]] = {}
+    for submission, answer in zip(batch, answers, strict=True):
+        by_loop.setdefault(submission.loop, []).append((submission.answer, answer))
+    for loop, answered in by_loop.items():
+        loop.call_soon_threadsafe(_resolve, answered)
+
+
+def _resolve(answered: list[tuple["asyncio.Future[list[Taken]]", list[Taken] | Exception]]) -> None:
+    for future, answer in answered:
+        if future.cancelled():
+            continue
+        if isinstance(answer, Exception):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
+
+
+__all__ = ["BusyError", "Engine", "UnknownOutcomeError", "log"]

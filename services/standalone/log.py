@@ -1,0 +1,128 @@
+"""The durable, append-only event log of the embedded engine, and its dead letters: tables of one SQLite file.
+
+`ident` (platform/id) makes an event unique; `body` is its canonical encoding. Nothing is ever updated or deleted here.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+
+from msgspec import Struct
+from sqlalchemy import BigInteger, Column, Connection, Index, Integer, LargeBinary, MetaData, Table, Text, func, insert, select
+
+from services.alerts.sql import chunks
+from shared.events import BaseEvent, CaseEvent, Event, decode_event, encode_event
+from shared.times import from_micros, to_micros
+
+metadata = MetaData()
+
+events = Table(
+    "events",
+    metadata,
+    Column("position", Integer, primary_key=True, comment="grows in the order of acceptance"),
+    Column("ident", Text, nullable=False, unique=True, comment="platform/id"),
+    Column("key", Text, nullable=False, comment="platform/subject; empty for what belongs to no case"),
+    Column("body", LargeBinary, nullable=False),
+)
+Index("events_key", events.c.key)
+
+progress = Table(
+    "progress",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("position", Integer, nullable=False, comment="up to here the log is in the projections"),
+)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("origin", Text, nullable=False, comment="where it came from: a file's line, or a platform's push"),
+    Column("reason", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("body", LargeBinary, comment="only what was settled and de-identified"),
+)
+Index("dead_letters_reason", dead_letters.c.reason)
+
+CASES = "cases"
+
+
+class DeadLetter(Struct, frozen=True):
+    origin: str
+    reason: str
+    detail: str
+    body: bytes | None = None
+
+
+def ident(event: BaseEvent) -> str:
+    return f"{event.platform}/{event.id}"
+
+
+def case_key(event: Event) -> str:
+    """The key of the case that an event belongs to; empty for a tally."""
+    return event.key if isinstance(event, CaseEvent) else ""
+
+
+def known_bodies(connection: Connection, arriving: Iterable[Event]) -> dict[tuple[str, str], bytes]:
+    """The bodies of those of the arriving events whose (source, id) is in the log."""
+    by_ident = {ident(event): (event.source, event.id) for event in arriving}
+    found: dict[tuple[str, str], bytes] = {}
+    for chunk in chunks(by_ident):
+        for row in connection.execute(select(events.c.ident, events.c.body).where(events.c.ident.in_(chunk))):
+            found[by_ident[row.ident]] = row.body
+    return found
+
+
+_APPEND = "INSERT INTO events (ident, key, body) VALUES (?, ?, ?)"
+
+
+def append(connection: Connection, new: Sequence[Event]) -> None:
+    if new:
+        connection.exec_driver_sql(_APPEND, [(ident(event), case_key(event), encode_event(event)) for event in new])
+
+
+def histories(connection: Connection, keys: Iterable[str]) -> Iterator[tuple[str, list[CaseEvent]]]:
+    """Each case's key with all its events, in no particular order."""
+    for chunk in chunks(keys):
+        grouped: dict[str, list[CaseEvent]] = {key: [] for key in chunk}
+        for key, body in connection.execute(select(events.c.key, events.c.body).where(events.c.key.in_(chunk))):
+            grouped[key].append(decode_event(body))
+        yield from grouped.items()
+
+
+def end(connection: Connection) -> int:
+    """The position of the last event; 0 when there is none."""
+    return connection.execute(select(func.max(events.c.position))).scalar() or 0
+
+
+def projected(connection: Connection) -> int:
+    """Up to which position the log is in the projections."""
+    return connection.execute(select(progress.c.position).where(progress.c.name == CASES)).scalar() or 0
+
+
+def set_projected(connection: Connection, position: int) -> None:
+    connection.exec_driver_sql(
+        "INSERT INTO progress (name, position) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET position = excluded.position",
+        (CASES, position),
+    )
+
+
+def read(connection: Connection, after: int, limit: int) -> list[tuple[int, Event]]:
+    """Events after a position, in the order of acceptance."""
+    rows = connection.execute(
+        select(events.c.position, events.c.body).where(events.c.position > after).order_by(events.c.position).limit(limit)
+    )
+    return [(row.position, decode_event(row.body)) for row in rows]
+
+
+def bury(connection: Connection, letters: Iterable[DeadLetter], at: datetime) -> None:
+    rows = [
+        {"at": to_micros(at), "origin": d.origin, "reason": d.reason, "detail": d.detail, "body": d.body} for d in letters
+    ]
+    if rows:
+        connection.execute(insert(dead_letters), rows)
+
+
+def buried(connection: Connection) -> Iterator[tuple[datetime, DeadLetter]]:
+    for row in connection.execute(select(dead_letters).order_by(dead_letters.c.id)):
+        yield from_micros(row.at), DeadLetter(row.origin, row.reason, row.detail, row.body)

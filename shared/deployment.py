@@ -1,0 +1,40 @@
+"""Reads the deployment's files; what is not given is the shipped default (the first city's)."""
+
+from importlib.resources import files
+from pathlib import Path
+
+from shared.config import ConfigError, parse_calendar, parse_policy, parse_registry
+from shared.rules import Ruleset
+
+
+def read_text(path: Path | None, default: str) -> tuple[str, str]:
+    """The text and the name to use in messages about it. Raises ConfigError when the file cannot be read."""
+    if path is None:
+        return (files("shared") / "defaults" / default).read_text(encoding="utf-8"), default
+    try:
+        return path.read_text(encoding="utf-8"), str(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}：读不出来（{error}），请核对路径、权限和 UTF-8 编码") from error
+
+
+def load_ruleset(platforms: Path | None = None, policy: Path | None = None, calendar: Path | None = None) -> Ruleset:
+    """The ruleset of a deployment. Raises ConfigError with every file's first problem, a line each."""
+    problems: list[str] = []
+    registry = policies = calendars = None
+    try:
+        registry = parse_registry(*read_text(platforms, "platforms.toml"))
+    except ConfigError as error:
+        problems.append(str(error))
+    try:
+        policies = parse_policy(*read_text(policy, "policy.toml"))
+    except ConfigError as error:
+        problems.append(str(error))
+    if registry is not None:
+        try:
+            text, name = read_text(calendar, "calendar.toml")
+            calendars = parse_calendar(text, registry, name)
+        except ConfigError as error:
+            problems.append(str(error))
+    if registry is None or policies is None or calendars is None:
+        raise ConfigError("\n".join(problems))
+    return Ruleset(registry, policies, calendars)

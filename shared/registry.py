@@ -1,0 +1,47 @@
+"""The platforms (平台) of a city, in the order in which every table, export and page lists them."""
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+MUNICIPAL = "municipal"
+
+
+class Platform(Struct, frozen=True, forbid_unknown_fields=True):
+    """A website or column with a message board. `county` is the slug of the county it belongs to."""
+
+    slug: str
+    name: str
+    county: str
+    county_name: str
+    code: str | None = None  # GB/T 2260 of the county
+
+
+class Registry:
+    """All platforms of the deployment. Iterating gives the official order."""
+
+    def __init__(self, city: str, platforms: tuple[Platform, ...]) -> None:
+        self.city = city
+        self.platforms = platforms
+        self._by_slug = {platform.slug: platform for platform in platforms}
+        self.slugs = tuple(self._by_slug)
+        self.county_names = {platform.county: platform.county_name for platform in platforms}
+
+    def __iter__(self) -> Iterator[Platform]:
+        return iter(self.platforms)
+
+    def __len__(self) -> int:
+        return len(self.platforms)
+
+    def __contains__(self, slug: object) -> bool:
+        return slug in self._by_slug
+
+    def __getitem__(self, slug: str) -> Platform:
+        return self._by_slug[slug]
+
+    def county(self, slug: str) -> str:
+        return self._by_slug[slug].county
+
+    def holder_name(self, holder: str) -> str:
+        """A holder is a platform's slug or a unit's own name."""
+        return self._by_slug[holder].name if holder in self._by_slug else holder
