@@ -72,6 +72,13 @@ def office_deadline(
     return _office_instant(calendar, office, cursor + remaining)
 
 
+def office_micros(calendar: WorkCalendar, office: OfficeHours, start: datetime, end: datetime) -> int:
+    """Office microseconds in [start, end); 0 when it is empty."""
+    if end <= start:
+        return 0
+    return _office_time(calendar, office, end) - _office_time(calendar, office, start)
+
+
 def _office_time(calendar: WorkCalendar, office: OfficeHours, instant: datetime) -> int:
     """Office microseconds from the calendar's first day to the instant."""
     day = instant.date()

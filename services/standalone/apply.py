@@ -6,13 +6,13 @@ any point: the log refuses what it has, and projections are written by differenc
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from enum import StrEnum
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, or_, select
 
 from services.alerts.projection import Evaluated, project, record_events
 from services.alerts.sql import chunks
 from services.alerts.tables import cases
+from services.ingest.port import Taken
 from services.sla.rules import evaluate, next_change
 from services.standalone import log
 from shared.case import Case
@@ -22,21 +22,15 @@ from shared.rules import Ruleset
 CASES_A_STEP = 2_000
 
 
-class Taken(StrEnum):
-    """What became of a settled event."""
-
-    ACCEPTED = "accepted"
-    DUPLICATE = "duplicate"
-    CONFLICT = "conflict"
-
-
-def take(connection: Connection, arriving: Sequence[Event], origin: str, now: datetime) -> list[Taken]:
-    """Append the new ones of the events to the log and bury the conflicts, with `origin`; an answer each, in order."""
+def take(
+    connection: Connection, arriving: Sequence[Event], origins: Sequence[str], now: datetime
+) -> list[Taken]:
+    """Append the new ones of the events to the log and bury the conflicts, with their origins; an answer each, in order."""
     known = log.known_bodies(connection, arriving)
     answers: list[Taken] = []
     new: list[Event] = []
     buried: list[log.DeadLetter] = []
-    for event in arriving:
+    for event, origin in zip(arriving, origins, strict=True):
         sorted_in = accept(known, [event])
         if sorted_in.new:
             new.append(event)
@@ -92,10 +86,12 @@ def advance(connection: Connection, rules: Ruleset, now: datetime) -> None:
 
 
 def outdated(connection: Connection, rules: Ruleset) -> list[str]:
-    """The keys of cases that were computed with another ruleset."""
+    """The keys of cases that were computed with another ruleset (found by index)."""
     return list(
         connection.execute(
-            select(cases.c.key).where(cases.c.ruleset != rules.hash, cases.c.ruleset != "").order_by(cases.c.key)
+            select(cases.c.key)
+            .where(or_(cases.c.ruleset < rules.hash, cases.c.ruleset > rules.hash), cases.c.ruleset != "")
+            .order_by(cases.c.key)
         ).scalars()
     )
 

@@ -16,10 +16,11 @@ from typing import NamedTuple
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from services.alerts.projection import project
 from services.alerts.sql import chunks
 from services.alerts.sweep import Raised, next_wake, sweep
-from services.standalone import log
-from services.standalone.apply import CASES_A_STEP, Taken, advance, behind, evaluate_keys, outdated, recompute, take
+from services.ingest.port import BusyError, Taken, UnknownOutcomeError
+from services.standalone.apply import CASES_A_STEP, advance, behind, evaluate_keys, outdated, recompute, take
 from services.standalone.clock import Clock
 from services.standalone.database import Database
 from shared.events import Event
@@ -33,14 +34,6 @@ LONGEST_SLEEP = 30.0  # seconds: bounds the harm of a clock that is set, and is 
 
 Step = Callable[[str], None]
 Progress = Callable[[str, int, int], None]
-
-
-class BusyError(Exception):
-    """The engine cannot take more now; nothing was stored. The caller may try again."""
-
-
-class UnknownOutcomeError(Exception):
-    """Whether the events were stored is not known: the same events may be pushed again."""
 
 
 class _Submission(NamedTuple):
@@ -81,8 +74,6 @@ class Engine:
 
     def _catch_up(self, keys: list[str], progress: Progress) -> None:
         """Project keys in steps of a transaction each, then the rest and the position in one."""
-        from services.alerts.projection import project
-
         for done, step in enumerate(chunks(keys, CASES_A_STEP)):
             with self.database.writing() as connection:
                 now = self.clock.now()
@@ -170,7 +161,7 @@ class Engine:
         with self.database.writing() as connection:
             now = self.clock.now()
             answers: list[list[Taken] | Exception] = [
-                take(connection, submission.events, submission.origin, now) for submission in batch
+                take(connection, item.events, [item.origin] * len(item.events), now) for item in batch
             ]
             self._step("logged")
             advance(connection, self.rules, now)
@@ -216,5 +207,3 @@ def _resolve(answered: list[tuple["asyncio.Future[list[Taken]]", list[Taken] | E
         else:
             future.set_result(answer)
 
-
-__all__ = ["BusyError", "Engine", "UnknownOutcomeError", "log"]

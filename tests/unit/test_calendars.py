@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import chinese_calendar
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from shared.calendars import (
@@ -27,6 +27,7 @@ from shared.workdays import CalendarRangeError, Mark, WorkCalendar
 NATIONAL = build_calendars().national
 DEADLINES = json.loads((Path(__file__).parents[1] / "acceptance" / "deadlines.json").read_text(encoding="utf-8"))
 
+# The library ends with 2026 here. Once it holds the notice of 2027, what these tests say of 2027 moves on by a year.
 NOTICE_2027 = Notice(
     year=2027,
     source="国办发明电〔2026〕0号",
@@ -105,7 +106,7 @@ def test_a_day_says_why_it_is_worked_or_off_and_by_which_notice(
     assert answer.confirmed
 
 
-@pytest.mark.xfail(reason="a day off of the last week of December is attributed to the notice of its own year")
+@pytest.mark.xfail(reason="a day off at the end of December names its own year's notice", raises=AssertionError)
 @pytest.mark.parametrize("day", [date(2007, 12, 31), date(2018, 12, 31)])
 def test_a_day_off_at_the_end_of_december_rests_on_the_notice_of_the_next_year(day: date) -> None:
     assert not NATIONAL.is_working(day)
@@ -272,7 +273,9 @@ def test_a_count_is_provisional_when_a_day_of_it_is_unconfirmed(after: date, unt
     assert NATIONAL.provisional(after, until) is expected
 
 
-@pytest.mark.xfail(reason="a deadline on the anchor's own day (office hours) is called provisional")
+@pytest.mark.xfail(
+    reason="a deadline on the anchor's own day (office hours) is called provisional", raises=AssertionError
+)
 def test_no_day_between_the_anchor_and_a_deadline_on_its_own_day_can_be_unconfirmed() -> None:
     assert not NATIONAL.provisional(date(2027, 3, 1), date(2027, 3, 1))
 
@@ -311,6 +314,7 @@ def a_day_of(drawn: Drawn, data: st.DataObject) -> date:
     return data.draw(st.dates(drawn.calendar.first, drawn.calendar.last))
 
 
+@settings(deadline=None)
 @given(calendars(), st.data(), st.integers(1, 300))
 def test_the_nth_working_day_is_where_a_walk_from_day_to_day_ends(drawn: Drawn, data: st.DataObject, n: int) -> None:
     day = a_day_of(drawn, data)
@@ -322,6 +326,7 @@ def test_the_nth_working_day_is_where_a_walk_from_day_to_day_ends(drawn: Drawn, 
         assert drawn.calendar.nth_working_day(day, n) == expected
 
 
+@settings(deadline=None)
 @given(calendars())
 def test_every_day_is_counted_as_a_naive_list_counts_it(drawn: Drawn) -> None:
     calendar, worked = drawn
@@ -334,6 +339,7 @@ def test_every_day_is_counted_as_a_naive_list_counts_it(drawn: Drawn) -> None:
     assert [calendar.working_day(rank) for rank in range(1, len(worked) + 1)] == worked
 
 
+@settings(deadline=None)
 @given(st.dates(CALENDAR_FIRST, date(LAST_YEAR, 12, 31)), st.integers(1, 300))
 def test_the_nth_working_day_is_the_inverse_of_counting_and_monotone(day: date, n: int) -> None:
     due = NATIONAL.nth_working_day(day, n)
@@ -345,6 +351,7 @@ def test_the_nth_working_day_is_the_inverse_of_counting_and_monotone(day: date, 
     assert NATIONAL.nth_working_day(day + timedelta(days=1), n) >= due
 
 
+@settings(deadline=None)
 @given(calendars(), st.data())
 def test_what_is_certain_agrees_with_asking_every_day(drawn: Drawn, data: st.DataObject) -> None:
     calendar = drawn.calendar

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 
@@ -69,6 +69,10 @@ REQUIRED = {
     "rated": "score",
     "rejected": "reason",
 }
+DOLLAR = pytest.mark.xfail(reason="$ matches before a final line break, too", raises=pytest.fail.Exception)
+DEFAULT_BY_IDENTITY = pytest.mark.xfail(
+    reason="msgspec tells a default by identity: data={} and sequence='0' are written when sent", raises=AssertionError
+)
 TALLY = {"date": "2022-03-01", "received": 0}
 
 
@@ -193,7 +197,7 @@ def test_unknown_members_are_ignored_and_not_stored() -> None:
         ("received", {}, {"subject": "zk/1"}, "subject"),
         ("received", {}, {"subject": "留言1"}, "subject"),
         ("received", {}, {"subject": "zk 1"}, "subject"),
-        pytest.param("received", {}, {"subject": "zk-1\n"}, "subject", marks=pytest.mark.xfail(reason="$ allows it")),
+        pytest.param("received", {}, {"subject": "zk-1\n"}, "subject", marks=DOLLAR),
         ("received", {}, {"time": "yesterday"}, "time"),
         ("received", {}, {"sequence": 1}, "sequence"),
         ("received", {}, {"sequence": ""}, "sequence"),
@@ -201,7 +205,7 @@ def test_unknown_members_are_ignored_and_not_stored() -> None:
         ("received", {}, {"sequence": "1.5"}, "sequence"),
         ("received", {}, {"sequence": "１"}, "sequence"),
         ("received", {}, {"sequence": "1" * 19}, "sequence"),
-        pytest.param("received", {}, {"sequence": "1\n"}, "sequence", marks=pytest.mark.xfail(reason="$ allows it")),
+        pytest.param("received", {}, {"sequence": "1\n"}, "sequence", marks=DOLLAR),
         ("received", {"category": None}, {}, "data.category"),
         ("transferred", {"to": ""}, {}, "data.to"),
         ("recategorized", {"category": ""}, {}, "data.category"),
@@ -279,6 +283,7 @@ def test_the_strategy_draws_every_type() -> None:
     assert list(DATA) == list(EVENT_TYPES.values())
 
 
+@settings(deadline=None)
 @given(EVENTS)
 def test_what_is_encoded_is_decoded_as_the_same_event(drawn: Event) -> None:
     body = encode_event(drawn)
@@ -288,6 +293,7 @@ def test_what_is_encoded_is_decoded_as_the_same_event(drawn: Event) -> None:
     assert b"\n" not in body
 
 
+@settings(deadline=None)
 @given(EVENTS)
 def test_equal_events_built_separately_have_equal_bytes(drawn: Event) -> None:
     fields = {name: getattr(drawn, name) for name in drawn.__struct_fields__}
@@ -326,7 +332,7 @@ def test_an_interim_of_false_is_not_written() -> None:
     assert encode_event(said) == encode_event(unsaid)
 
 
-@pytest.mark.xfail(reason="msgspec tells a default by identity: data={} and sequence='0' are written when sent")
+@DEFAULT_BY_IDENTITY
 @pytest.mark.parametrize(("data", "changes"), [({}, {}), (None, {"sequence": "0"})], ids=["empty data", "sequence 0"])
 @pytest.mark.parametrize("name", ["received", "accepted", "replied", "completed"])
 def test_a_default_that_was_sent_does_not_show_in_the_bytes(
@@ -337,7 +343,7 @@ def test_a_default_that_was_sent_does_not_show_in_the_bytes(
     assert encode_event(said) == encode_event(unsaid)
 
 
-@pytest.mark.xfail(reason="msgspec tells a default by identity: data={} and sequence='0' are written when sent")
+@DEFAULT_BY_IDENTITY
 def test_the_same_event_with_its_defaults_sent_is_a_duplicate() -> None:
     known: dict[tuple[str, str], bytes] = {}
     accept(known, [decode_event(wire("completed"))])
@@ -409,6 +415,7 @@ FEW = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(FEW, FEW)
 def test_events_are_accepted_alike_in_one_delivery_or_in_two(one: list[Event], two: list[Event]) -> None:
     whole: dict[tuple[str, str], bytes] = {}
@@ -423,6 +430,7 @@ def test_events_are_accepted_alike_in_one_delivery_or_in_two(one: list[Event], t
     assert len(together.new) + len(together.duplicates) + len(together.conflicts) == len(one) + len(two)
 
 
+@settings(deadline=None)
 @given(FEW)
 def test_a_second_delivery_of_the_same_events_brings_nothing_new(events: list[Event]) -> None:
     known: dict[tuple[str, str], bytes] = {}

@@ -1,0 +1,242 @@
+"""The reading API, the exports, `/metrics` and the page `/`. No SQL here, and no clock but the one given."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import date, datetime
+from typing import Annotated, Any
+
+import msgspec
+from litestar import MediaType, Request, Response, get
+from litestar.params import Parameter
+from msgspec import Struct
+from prometheus_client import CollectorRegistry, generate_latest
+from sqlalchemy import Connection
+
+from services.alerts import queries
+from services.alerts.exports import FORMATS, Report, export, report_json
+from services.alerts.page import render
+from services.alerts.queries import MAX_LIMIT, CursorError, Filters, Page, Recall
+from shared.case import Case, Outcome, Status
+from shared.figures import Period, PeriodError
+from shared.http import ProblemError, operation, problem, problems, reply
+from shared.rules import Ruleset
+from shared.times import InstantError, isoformat, parse_instant
+
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+EXPORTED = {"json": FORMATS["json"], "csv": FORMATS["csv"]}
+
+AsOf = Annotated[
+    str | None, Parameter(query="as_of", description="截至的时刻，RFC 3339 带时区，如 2022-04-11T00:00:00+08:00；不写即现在")
+]
+Limit = Annotated[int, Parameter(query="limit", ge=1, le=MAX_LIMIT, description=f"每页条数，1–{MAX_LIMIT}")]
+Cursor = Annotated[str | None, Parameter(query="cursor", max_length=300, description="上一页返回的 next")]
+PlatformFilter = Annotated[str | None, Parameter(query="platform", description="平台标识")]
+CountyFilter = Annotated[str | None, Parameter(query="county", description="县区标识")]
+CategoryFilter = Annotated[str | None, Parameter(query="category", max_length=64, description="类别标识")]
+HolderFilter = Annotated[str | None, Parameter(query="holder", max_length=64, description="承办者：平台标识或单位名称")]
+
+
+class CaseFile(Struct, frozen=True):
+    """A case with what explains it; `events` and `explanation` are JSON-ready values of the rules' own types."""
+
+    case: Case
+    explanation: list[Any]
+    events: list[Any]
+
+
+OpenFile = Callable[[Connection, str, datetime], CaseFile | None]
+
+
+class Reader(Struct, frozen=True):
+    """What the routes need of the composition root."""
+
+    rules: Ruleset
+    now: Callable[[], datetime]
+    reading: Callable[[], AbstractContextManager[Connection]]
+    recall: Recall
+    open_file: OpenFile
+    metrics: CollectorRegistry
+
+
+def _instant(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return parse_instant(text.replace(" ", "+"))  # a "+" that was not escaped in the URL arrives as a space
+    except InstantError as error:
+        raise ProblemError(problem(400, "invalid_parameter", f"查询参数 as_of {error}")) from error
+
+
+def _period(text: str) -> Period:
+    try:
+        return Period.parse(text)
+    except PeriodError as error:
+        raise ProblemError(problem(400, "invalid_parameter", f"统计期 {error}")) from error
+
+
+def only_known(request: Request[Any, Any, Any]) -> None:
+    """Refuse query parameters that the route does not have: a misspelt filter must not silently show everything."""
+    handler = request.route_handler
+    known = {
+        field.kwarg_definition.query
+        for field in handler.parsed_fn_signature.parameters.values()
+        if field.kwarg_definition is not None and getattr(field.kwarg_definition, "query", None)
+    }
+    unknown = sorted(set(request.query_params) - known)
+    if unknown:
+        names = "、".join(name[:40] for name in unknown)
+        usable = "、".join(sorted(known)) or "无"
+        raise ProblemError(problem(400, "invalid_parameter", f"没有查询参数 {names}；可用的有：{usable}"))
+
+
+def json_response(value: object) -> Response[bytes]:
+    return Response(msgspec.json.encode(value), media_type=MediaType.JSON)
+
+
+def make_report(reader: Reader, connection: Connection, period: Period, as_of: datetime | None) -> Report:
+    now = reader.now()
+    found = queries.figures_of(connection, reader.recall, reader.rules.registry, period.months, now, as_of)
+    return Report(period, as_of or now, reader.rules.hash, found)
+
+
+def reading_routes(reader: Reader) -> list[Any]:
+    registry = reader.rules.registry
+
+    def known(value: str | None, name: str, words: Any) -> str | None:
+        if value is not None and value not in words:
+            usable = "、".join(words)
+            raise ProblemError(problem(400, "invalid_parameter", f"查询参数 {name} 没有这个值；可用的有：{usable}"))
+        return value
+
+    def paged(found: Page) -> Response[bytes]:
+        return json_response({"cases": found.cases, "next": found.next})
+
+    @get("/v1/cases", operation_class=_LIST, summary="办件列表", tags=["查询"], sync_to_thread=True, before_request=only_known)
+    def cases(
+        platform: PlatformFilter = None,
+        county: CountyFilter = None,
+        category: CategoryFilter = None,
+        status: Annotated[str | None, Parameter(query="status", description="状态")] = None,
+        outcome: Annotated[str | None, Parameter(query="outcome", description="结果")] = None,
+        holder: HolderFilter = None,
+        provisional: Annotated[bool | None, Parameter(query="provisional", description="时限是否为暂定")] = None,
+        limit: Limit = 100,
+        cursor: Cursor = None,
+    ) -> Response[bytes]:
+        """按平台登记顺序、再按留言编号排列；用 next 作为 cursor 取下一页。"""
+        filters = Filters(
+            known(platform, "platform", registry.slugs),
+            known(county, "county", list(registry.county_names)),
+            category,
+            known(status, "status", [s.value for s in Status]),
+            known(outcome, "outcome", [o.value for o in Outcome]),
+            holder,
+            provisional,
+        )
+        try:
+            with reader.reading() as connection:
+                return paged(queries.list_cases(connection, registry, filters, limit, cursor))
+        except CursorError as error:
+            raise ProblemError(problem(400, "invalid_parameter", str(error))) from error
+
+    @get("/v1/overdue", operation_class=_LIST, summary="逾期未办结的办件", tags=["查询"], sync_to_thread=True, before_request=only_known)
+    def overdue(
+        platform: PlatformFilter = None,
+        county: CountyFilter = None,
+        category: CategoryFilter = None,
+        holder: HolderFilter = None,
+        limit: Limit = 100,
+        cursor: Cursor = None,
+    ) -> Response[bytes]:
+        """截止时间最早的在前。"""
+        filters = Filters(
+            known(platform, "platform", registry.slugs),
+            known(county, "county", list(registry.county_names)),
+            category,
+            holder=holder,
+        )
+        try:
+            with reader.reading() as connection:
+                return paged(queries.list_overdue(connection, filters, reader.now(), limit, cursor))
+        except CursorError as error:
+            raise ProblemError(problem(400, "invalid_parameter", str(error))) from error
+
+    @get("/v1/cases/{platform:str}/{subject:str}", operation_class=_CASE, summary="一个办件", tags=["查询"],
+         sync_to_thread=True, before_request=only_known)  # fmt: skip
+    def one_case(platform: str, subject: str, as_of: AsOf = None) -> Response[bytes]:
+        """办件的全部：各轮时限与判定、不计事件及原因、逐日说明的截止时间、事件。"""
+        instant = _instant(as_of) or reader.now()
+        with reader.reading() as connection:
+            found = reader.open_file(connection, f"{platform}/{subject}", instant)
+        if found is None:
+            raise ProblemError(problem(404, "not_found", "截至该时刻没有这个办件，请核对平台标识和留言编号"))
+        return json_response(case_file_json(found, instant))
+
+    @get("/v1/rates", operation_class=_RATES, summary="统计与比率", tags=["查询"], sync_to_thread=True, before_request=only_known)
+    def rates(
+        period: Annotated[str | None, Parameter(query="period", description="2022-03、2022Q1 或 2022；不写即本季度")] = None,
+        as_of: AsOf = None,
+    ) -> Response[bytes]:
+        """各平台与合计的件数、比率；比率为两位小数的百分数，分母为 0 时为 null。"""
+        wanted = Period.quarter_of(reader.now().date()) if period is None else _period(period)
+        instant = _instant(as_of)
+        with reader.reading() as connection:
+            return json_response(report_json(make_report(reader, connection, wanted, instant)))
+
+    @get("/v1/exports/{name:str}", operation_class=_EXPORT, summary="导出文件", tags=["查询"], sync_to_thread=True,
+         before_request=only_known)  # fmt: skip
+    def exports(name: str, as_of: AsOf = None) -> Response[bytes]:
+        """文件名为 统计期.格式，如 2022Q1.csv；格式有 csv 和 json。"""
+        text, dot, kind = name.rpartition(".")
+        if not dot or kind not in EXPORTED:
+            raise ProblemError(problem(404, "not_found", "文件名应为 统计期.csv 或 统计期.json，如 2022Q1.csv"))
+        wanted, instant = _period(text), _instant(as_of)
+        with reader.reading() as connection:
+            body = export(make_report(reader, connection, wanted, instant), kind, registry)
+        headers = {"Content-Disposition": f'attachment; filename="{wanted.text}.{kind}"'}
+        return Response(body, media_type=EXPORTED[kind], headers=headers)
+
+    @get("/metrics", operation_class=_METRICS, summary="Prometheus 指标", tags=["运行"], sync_to_thread=True)
+    def metrics() -> Response[bytes]:
+        return Response(generate_latest(reader.metrics), media_type=METRICS_TYPE)
+
+    @get("/", include_in_schema=False, sync_to_thread=True)
+    def page() -> Response[str]:
+        now = reader.now()
+        periods = (Period.quarter_of(now.date()), Period.quarter_before(now.date()))
+        with reader.reading() as connection:
+            reports = [make_report(reader, connection, period, None) for period in periods]
+            late = queries.list_overdue(connection, Filters(), now, 50, None)
+        return render(reader.rules, now, reports, late)
+
+    return [cases, overdue, one_case, rates, exports, metrics, page]
+
+
+def case_file_json(found: CaseFile, as_of: datetime) -> dict[str, Any]:
+    """A case as `/v1/cases/…` and `liuyan case --json` show it: its members, and what explains them."""
+    return {
+        **msgspec.to_builtins(found.case, builtin_types=(datetime, date)),
+        "as_of": isoformat(as_of),
+        "explanation": found.explanation,
+        "events": found.events,
+    }
+
+
+_LIST = operation({"200": reply("一页办件", "CasePage"), **problems(400)})
+_CASE = operation({"200": reply("办件", "CaseFile"), **problems(400, 404)})
+_RATES = operation({"200": reply("统计", "Report"), **problems(400)})
+_METRICS = operation(
+    {"200": {"description": "指标", "content": {"text/plain": {"schema": {"type": "string"}}}}}
+)
+_EXPORT = operation(
+    {
+        "200": {
+            "description": "文件",
+            "content": {
+                "application/json": {"schema": {"$ref": "#/components/schemas/Report"}},
+                "text/csv": {"schema": {"type": "string"}},
+            },
+        },
+        **problems(400, 404),
+    }
+)

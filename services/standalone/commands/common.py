@@ -1,0 +1,118 @@
+"""What the commands share: failing with one line, reading settings and rules, opening the database, progress on a terminal."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from services.standalone.apply import outdated
+from services.standalone.clock import SystemClock
+from services.standalone.database import Database, DatabaseUnusableError, database_file, open_database
+from services.standalone.engine import Engine
+from shared.config import ConfigError
+from shared.deployment import load_ruleset
+from shared.migrations import SchemaError
+from shared.rules import Ruleset
+from shared.settings import Settings, SettingsError, read_settings
+from shared.times import InstantError, parse_instant
+
+
+def fail(message: str) -> NoReturn:
+    """One clear line on standard error, exit code 1."""
+    for line in message.splitlines():
+        click.echo(f"liuyan：{line}", err=True)
+    sys.exit(1)
+
+
+def settings() -> Settings:
+    file = os.environ.get("LIUYAN_CONFIG")
+    try:
+        return read_settings(os.environ, Path(file) if file else None)
+    except SettingsError as error:
+        fail(str(error))
+
+
+def ruleset(found: Settings) -> Ruleset:
+    try:
+        return load_ruleset(found.platforms, found.policy, found.calendar)
+    except ConfigError as error:
+        fail(str(error))
+
+
+class InstantType(click.ParamType):
+    """An instant: RFC 3339 with an offset."""
+
+    name = "时刻"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        try:
+            return parse_instant(value)
+        except InstantError as error:
+            self.fail(str(error), param, ctx)
+
+
+INSTANT = InstantType()
+
+
+def db_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--db", metavar="文件", help="数据库：文件路径或 sqlite:///文件路径（默认取设置 db）")(function)
+
+
+def as_of_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--as-of", type=INSTANT, metavar="时刻", help="截至的时刻，如 2022-04-11T00:00:00+08:00（默认现在）"
+    )(function)
+
+
+@contextmanager
+def opened(db: str | None, found: Settings, create: bool = False) -> Iterator[Database]:
+    """The database of a command, closed at the end."""
+    try:
+        database = open_database(database_file(db) if db else found.db, create)
+    except (DatabaseUnusableError, SchemaError) as error:
+        fail(str(error))
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def require_same_rules(database: Database, rules: Ruleset) -> None:
+    """A command must not mix figures of two rulesets, nor recompute those of a service that runs with other files."""
+    with database.reading() as connection:
+        others = len(outdated(connection, rules))
+    if others:
+        fail(f"有 {others} 个办件是按另一套规则算出的：请使用与服务相同的规则文件，或启动 liuyan standalone 让它重算")
+
+
+def bring_up_to_date(database: Database, rules: Ruleset) -> None:
+    """Project what an interrupted replay left in the log."""
+    require_same_rules(database, rules)
+    with progress("整理办件", "件") as advance:
+        Engine(database, rules, SystemClock()).prepare(advance)
+
+
+@contextmanager
+def progress(title: str, unit: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on the terminal's standard error (nothing elsewhere), told by (title, done, total)."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        tasks: dict[str, Any] = {}
+
+        def advance(what: str, done: int, total: int) -> None:
+            name = what or title
+            if name not in tasks:
+                tasks[name] = bar.add_task(name, total=total)
+            bar.update(tasks[name], completed=done, total=total)
+
+        yield advance

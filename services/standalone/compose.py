@@ -1,0 +1,173 @@
+"""The composition root: wires ingest, rules and alerts over one database into the routes of one HTTP application."""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from litestar import Litestar
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+from msgspec import Struct, defstruct
+from prometheus_client import CollectorRegistry
+from sqlalchemy import Connection, func, select
+
+from services.alerts.app import CaseFile, Reader, reading_routes
+from services.alerts.exports import DEFINITIONS
+from services.alerts.metrics import CaseCollector, FlagDelay
+from services.alerts.queries import State, Summary, state
+from services.ingest.app import MAX_BODY, BatchReceipt, Receipt, event_routes
+from services.ingest.door import Door
+from services.ingest.keys import platform_of
+from services.ingest.metrics import IngestMetrics
+from services.sla.explain import Explanation, explain
+from services.sla.rules import evaluate
+from services.standalone import log
+from services.standalone.apply import recall
+from services.standalone.database import Database
+from services.standalone.engine import Engine
+from shared.case import Case
+from shared.events import Event
+from shared.figures import COUNTS, RATES
+from shared.http import EXCEPTION_HANDLERS, Problem, health_routes, schemas
+from shared.rules import Ruleset
+
+VERSION = "0.1.0"
+
+
+def recaller(rules: Ruleset) -> Any:
+    """A `Recall` for alerts: cases as of any instant, from the log."""
+
+    def recalled(connection: Connection, keys: Iterable[str], as_of: datetime) -> Iterator[Case]:
+        return recall(connection, keys, rules, as_of)
+
+    return recalled
+
+
+def open_file(connection: Connection, rules: Ruleset, key: str, as_of: datetime) -> CaseFile | None:
+    """A case with its events and its deadlines explained; None when nothing of it is known as of then."""
+    ((_, history),) = log.histories(connection, [key])
+    case = evaluate(history, rules, as_of)
+    if case is None:
+        return None
+    known = sorted((e for e in history if e.time <= as_of), key=lambda e: (e.time, int(e.sequence), e.precedence, e.id))
+    return CaseFile(case, explain(case, rules), known)
+
+
+def dead_letter_counts(connection: Connection) -> dict[str, int]:
+    rows = connection.execute(
+        select(log.dead_letters.c.reason, func.count()).group_by(log.dead_letters.c.reason)
+    )
+    return {reason: number for reason, number in rows}
+
+
+def metrics_registry(database: Database, engine: Engine, rules: Ruleset) -> tuple[CollectorRegistry, FlagDelay]:
+    registry = CollectorRegistry()
+
+    def read(months: Iterable[str], now: datetime) -> State:
+        with database.reading() as connection:
+            return state(connection, rules.registry, months, now.date())
+
+    def letters() -> dict[str, int]:
+        with database.reading() as connection:
+            return {"conflict": 0} | dead_letter_counts(connection)
+
+    registry.register(CaseCollector(rules, engine.clock.now, read, letters))
+    return registry, FlagDelay(registry)
+
+
+def create_app(engine: Engine, registry: CollectorRegistry) -> Litestar:
+    """The whole HTTP application of `liuyan standalone`."""
+    database, rules = engine.database, engine.rules
+    keys = database.reader().execution_options(isolation_level="AUTOCOMMIT")
+
+    def platform(key: str) -> str | None:
+        return platform_of(keys, key)
+
+    reader = Reader(
+        rules=rules,
+        now=engine.clock.now,
+        reading=database.reading,
+        recall=recaller(rules),
+        open_file=lambda connection, key, as_of: open_file(connection, rules, key, as_of),
+        metrics=registry,
+    )
+    return Litestar(
+        route_handlers=[
+            *event_routes(Door(rules), engine.submit, platform, IngestMetrics(registry, rules.registry.slugs)),
+            *reading_routes(reader),
+            *health_routes(engine.unhealthy, lambda: None),
+        ],
+        exception_handlers=EXCEPTION_HANDLERS,  # type: ignore[arg-type]
+        openapi_config=_openapi(),
+        request_max_body_size=MAX_BODY,
+        logging_config=None,
+    )
+
+
+def _openapi() -> OpenAPIConfig:
+    return OpenAPIConfig(
+        title="liuyan 网民留言办理时限系统",
+        version=VERSION,
+        description="推送留言事件，查询办件、逾期与办结率。时刻均为 RFC 3339 带时区；错误均为 RFC 9457。",
+        path="/schema",
+        render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+        components=Components(
+            schemas=_schemas(),
+            security_schemes={"key": SecurityScheme(type="http", scheme="bearer", description="平台的推送密钥")},
+        ),
+    )
+
+
+FiguresJson = defstruct(
+    "FiguresJson", [*((name, int) for name in COUNTS), *((name, str | None) for name in RATES)], module=__name__
+)
+
+
+class CasePage(Struct):
+    cases: list[Summary]
+    next: str | None
+
+
+def _schemas() -> dict[str, Any]:
+    """Component schemas, from the types that the code really encodes."""
+    found = schemas([Receipt, BatchReceipt, Problem, CasePage, Case, Explanation, FiguresJson])
+    (event,), components = msgspec.json.schema_components([Event], ref_template="#/components/schemas/{name}")
+    received = components["ReceivedData"]["properties"]
+    for settled in ("category_given", "category_reason"):
+        del received[settled]
+    received["contact"] = {"type": "object", "description": "联系方式；只用来遮盖正文里的同样文字，不会存下"}
+    for name, schema in components.items():
+        if "source" in schema.get("properties", {}):
+            schema["properties"]["source"] |= {"pattern": "^/platforms/[a-z][a-z0-9_-]{0,31}$"}
+            schema["properties"]["id"] |= {"pattern": r"^[^\x00-\x1f\x7f]+$"}
+        components[name] = schema
+    row = {"properties": {name: {"type": "string"} for name in ("platform", "name", "county")}}
+    figures = {"$ref": "#/components/schemas/FiguresJson"}
+    return {
+        **found,
+        **components,
+        "Event": event,
+        "CaseFile": {
+            "allOf": [{"$ref": "#/components/schemas/Case"}],
+            "properties": {
+                "as_of": {"type": "string", "format": "date-time"},
+                "explanation": {"type": "array", "items": {"$ref": "#/components/schemas/Explanation"}},
+                "events": {"type": "array", "items": {"type": "object"}},
+            },
+            "required": ["as_of", "explanation", "events"],
+        },
+        "Report": {
+            "type": "object",
+            "properties": {
+                "period": {"type": "string"},
+                "as_of": {"type": "string", "format": "date-time"},
+                "ruleset": {"type": "string"},
+                "rows": {"type": "array", "items": {"allOf": [figures, row]}},
+                "total": figures,
+                "definitions": {"type": "object", "properties": {name: {"type": "string"} for name in DEFINITIONS}},
+            },
+            "required": ["period", "as_of", "ruleset", "rows", "total", "definitions"],
+        },
+    }

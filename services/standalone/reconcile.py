@@ -1,0 +1,150 @@
+"""Recounts everything from the log, on a path of its own, and reports every difference to what the tables say: there must be none."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from services.alerts.projection import Evaluated, case_row, clear_reason
+from services.alerts.rungs import open_targets
+from services.alerts.sql import chunks
+from services.alerts.tables import alerts, cases, days, due_days, event_counts, figures, targets
+from services.sla.rules import evaluate, next_change
+from services.standalone import log
+from shared.case import Case, Verdict
+from shared.events import CaseEvent, Tally
+from shared.figures import Standing, standing
+from shared.rules import Ruleset
+from shared.times import from_micros, to_micros
+
+MICROSECOND = timedelta(microseconds=1)
+Progress = Callable[[int, int], None]
+
+
+def reconcile(
+    connection: Connection, rules: Ruleset, now: datetime, progress: Progress = lambda done, total: None
+) -> list[str]:
+    """The differences, a line each (Chinese), in one snapshot.
+
+    A row of `cases` holds until its `wake_at`; so each case is recounted as of now, or as of just before that instant when
+    the sweep has not come to it yet.
+    """
+    found: list[str] = []
+    if log.projected(connection) != log.end(connection):
+        found.append("日志中有尚未整理的事件：启动服务后会自动整理")
+    recount = _Recount()
+    keys = list(
+        connection.execute(select(log.events.c.key).where(log.events.c.key != "").distinct().order_by(log.events.c.key)).scalars()
+    )
+    for number, chunk in enumerate(chunks(keys)):
+        rows = {row.key: row for row in connection.execute(select(cases).where(cases.c.key.in_(chunk)))}
+        known = {key: _as_of(history, rows.get(key), rules, now) for key, history in log.histories(connection, chunk)}
+        for key, (item, as_of) in known.items():
+            found += _compare_case(key, item, rows.get(key))
+            if item.case is not None:
+                recount.add(item.case)
+        found += _compare_targets(connection, known, rules)
+        found += _compare_alerts(connection, {key: item.case for key, (item, _) in known.items()})
+        progress(min(len(keys), (number + 1) * len(chunk)), len(keys))
+    logged = set(keys)
+    found += [f"{key}：有办件行，日志中却没有它的事件" for key in connection.execute(select(cases.c.key)).scalars() if key not in logged]
+    found += recount.compare(connection)
+    found += _compare_events(connection)
+    return found
+
+
+def _as_of(
+    history: list[CaseEvent], row: Any, rules: Ruleset, now: datetime
+) -> tuple[Evaluated, datetime]:
+    wake = None if row is None or row.wake_at is None else from_micros(row.wake_at)
+    as_of = now if wake is None else min(now, wake - MICROSECOND)
+    case = evaluate(history, rules, as_of)
+    ahead = any(event.time > as_of for event in history)
+    return Evaluated(history[0].key, case, next_change(history, case, as_of), ahead), as_of
+
+
+def _compare_case(key: str, item: Evaluated, row: Any) -> Iterator[str]:
+    if row is None:
+        yield f"{key}：日志中有它的事件，却没有办件行"
+        return
+    for name, value in case_row(item).items():
+        if getattr(row, name) != value:
+            remedy = "（启动服务会按新规则重算）" if name == "ruleset" else ""
+            yield f"{key}：{name} 表中为 {getattr(row, name)!r}，重新计算为 {value!r}{remedy}"
+
+
+def _compare_targets(
+    connection: Connection, known: dict[str, tuple[Evaluated, datetime]], rules: Ruleset
+) -> Iterator[str]:
+    expected = {
+        (key, target.round, target.target, target.due_at)
+        for key, (item, as_of) in known.items()
+        if item.case is not None
+        for target in open_targets(item.case, rules, as_of)
+    }
+    rows = connection.execute(
+        select(targets.c.key, targets.c.round, targets.c.target, targets.c.due_at).where(targets.c.key.in_(list(known)))
+    )
+    for key, number, target, _ in sorted(expected ^ {tuple(row) for row in rows}):
+        yield f"{key}：第 {number} 轮的 {target} 时限与待办时限表不符"
+
+
+def _compare_alerts(connection: Connection, known: dict[str, Case | None]) -> Iterator[str]:
+    rows = connection.execute(select(alerts).where(alerts.c.key.in_(list(known)), alerts.c.cleared_at.is_(None)))
+    for row in rows:
+        reason = clear_reason(known[row.key], row.round, row.target, row.rung, row.due_at)
+        if reason is not None:
+            yield f"{row.key}：提醒 {row.rung} 仍然有效，应已按 {reason} 解除"
+
+
+class _Recount:
+    """The kept figures, counted again."""
+
+    def __init__(self) -> None:
+        self.standings: Counter[Standing] = Counter()
+        self.running: Counter[tuple[str, str, str]] = Counter()
+        self.received: Counter[tuple[str, str]] = Counter()
+
+    def add(self, case: Case) -> None:
+        self.standings[standing(case)] += 1
+        if case.received_at is None:
+            return
+        self.received[case.platform, case.received_at.date().isoformat()] += 1
+        complete = case.rounds[-1].targets.complete
+        if complete.verdict is Verdict.RUNNING and complete.due_day is not None:
+            self.running[complete.due_day.isoformat(), case.platform, case.category or ""] += 1
+
+    def compare(self, connection: Connection) -> Iterator[str]:
+        kept = {Standing(*row[:-1]): row.cases for row in connection.execute(select(figures)) if row.cases}
+        yield from _differences("统计", kept, self.standings)
+        kept_due = {tuple(row[:-1]): row.cases for row in connection.execute(select(due_days))}
+        yield from _differences("到期日", kept_due, self.running)
+        rows = connection.execute(select(days.c.platform, days.c.day, days.c.received))
+        yield from _differences("每日接到", {(r.platform, r.day): r.received for r in rows if r.received}, self.received)
+
+
+def _differences(what: str, kept: dict[Any, int], counted: Counter[Any]) -> Iterator[str]:
+    for name in sorted(set(kept) | set(counted), key=str):
+        if kept.get(name, 0) != counted[name]:
+            yield f"{what} {'/'.join(map(str, name))}：表中为 {kept.get(name, 0)}，重新计数为 {counted[name]}"
+
+
+def _compare_events(connection: Connection) -> Iterator[str]:
+    counted: Counter[tuple[str, str]] = Counter()
+    tallies: dict[tuple[str, str], tuple[int, int, str, int]] = {}
+    after = 0
+    while page := log.read(connection, after, 10_000):
+        after = page[-1][0]
+        for _, event in page:
+            counted[event.platform, event.name] += 1
+            if isinstance(event, Tally):
+                day = (event.platform, event.data.date.isoformat())
+                entry = (to_micros(event.time), int(event.sequence), event.id, event.data.received)
+                tallies[day] = max(tallies.get(day, entry), entry)
+    rows = connection.execute(select(event_counts.c.platform, event_counts.c.type, event_counts.c.events))
+    yield from _differences("事件数", {(row.platform, row.type): row.events for row in rows}, counted)
+    kept = connection.execute(select(days.c.platform, days.c.day, days.c.tally).where(days.c.tally.is_not(None)))
+    latest = Counter({day: entry[3] for day, entry in tallies.items()})
+    yield from _differences("平台自报数", {(row.platform, row.day): row.tally for row in kept}, latest)

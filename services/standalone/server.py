@@ -1,0 +1,67 @@
+"""Runs the HTTP application in this process, and stops in order: no new pushes, the accepted ones finished, then the engine."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable
+
+import uvicorn
+from litestar import Litestar
+
+from services.standalone.engine import Engine
+
+GRACE_SECONDS = 20
+
+
+class PortTakenError(Exception):
+    """The address cannot be listened on; the message is one line."""
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one. Raises PortTakenError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise PortTakenError(f"{host}:{port} 不能监听（{error.strerror}），请用 --port 换一个端口，0 表示自动选择") from error
+    listener.listen(1024)
+    return listener
+
+
+def serve(app: Litestar, engine: Engine, listener: socket.socket, on_ready: Callable[[], None]) -> None:
+    """Serve until SIGINT or SIGTERM; returns when everything that was accepted is durable."""
+    config = uvicorn.Config(
+        app,
+        loop="auto",
+        http="auto",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    server = uvicorn.Server(config)
+    engine.start()
+    try:
+        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+            runner.run(_run(server, listener, on_ready))
+    finally:
+        engine.stop()
+
+
+async def _run(server: uvicorn.Server, listener: socket.socket, on_ready: Callable[[], None]) -> None:
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(signum, _stop, server)
+    serving = asyncio.create_task(server._serve([listener]))  # noqa: SLF001 - serve() would install handlers of its own
+    while not server.started and not serving.done():
+        await asyncio.sleep(0.01)
+    if server.started:
+        on_ready()
+    await serving
+
+
+def _stop(server: uvicorn.Server) -> None:
+    server.should_exit = True

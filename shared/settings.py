@@ -1,0 +1,103 @@
+"""Settings: declared once, from a TOML file and the environment (`LIUYAN_…` wins), read once, all problems told at once."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from msgspec import Struct
+
+from shared.logs import LogFormat
+
+
+class Setting(Struct, frozen=True):
+    """`kind` is how its text is read: path, port, text, or a choice of words separated by `|`."""
+
+    name: str
+    kind: str
+    default: Any
+    help: str
+
+    @property
+    def variable(self) -> str:
+        return f"LIUYAN_{self.name.upper()}"
+
+
+SETTINGS = (
+    Setting("db", "path", Path("liuyan.db"), "数据库文件"),
+    Setting("host", "text", "127.0.0.1", "监听的地址"),
+    Setting("port", "port", 8000, "监听的端口"),
+    Setting("platforms", "path", None, "平台登记表（TOML）；不设即临沧市的十个平台"),
+    Setting("policy", "path", None, "时限规则（TOML）；不设即随附的默认规则"),
+    Setting("calendar", "path", None, "日历补充文件（TOML）：新通知与县区自己的日子；不设即没有补充"),
+    Setting("log", "|".join(get_args(LogFormat)), "auto", "日志格式：auto 在终端上为文字，否则为 JSON"),
+)
+"""All settings, with the default and what they are for (docs/settings.md lists them; tested)."""
+
+
+class SettingsError(ValueError):
+    """Some settings cannot be used; the message has a line for each."""
+
+
+class Settings(Struct, frozen=True):
+    db: Path
+    host: str
+    port: int
+    platforms: Path | None
+    policy: Path | None
+    calendar: Path | None
+    log: LogFormat
+
+
+def read_settings(environ: Mapping[str, str], file: Path | None = None) -> Settings:
+    """Raises SettingsError naming every setting that cannot be used. Unknown names are refused, not skipped."""
+    problems: list[str] = []
+    given = _from_file(file, problems) if file is not None else {}
+    known = {setting.variable: setting.name for setting in SETTINGS}
+    for variable, text in environ.items():
+        if not variable.startswith("LIUYAN_") or variable == "LIUYAN_CONFIG":
+            continue
+        if variable in known:
+            given[known[variable]] = text
+        else:
+            problems.append(f"环境变量 {variable}：没有这个设置；可用的有 {'、'.join(known)}")
+    values = {setting.name: _read(setting, given, problems) for setting in SETTINGS}
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return Settings(**values)
+
+
+def _from_file(file: Path, problems: list[str]) -> dict[str, Any]:
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(f"设置文件 {file}：读不出来（{error}）")
+        return {}
+    except tomllib.TOMLDecodeError as error:
+        problems.append(f"设置文件 {file}：不是合法的 TOML（{error}）")
+        return {}
+    names = [setting.name for setting in SETTINGS]
+    for name in table:
+        if name not in names:
+            problems.append(f"设置文件 {file}：没有 {name} 这个设置；可用的有 {'、'.join(names)}")
+    return {name: value for name, value in table.items() if name in names}
+
+
+def _read(setting: Setting, given: Mapping[str, Any], problems: list[str]) -> Any:
+    if setting.name not in given:
+        return setting.default
+    value = given[setting.name]
+    if setting.kind == "port":
+        number = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+        if type(number) is int and 0 <= number <= 65535:
+            return number
+        problems.append(f"设置 {setting.name}：{value!r} 不是端口，应为 0–65535 的整数（0 表示自动选择）")
+        return setting.default
+    if not isinstance(value, str) or not value:
+        problems.append(f"设置 {setting.name}：{value!r} 应为非空的文字")
+        return setting.default
+    if setting.kind == "path":
+        return Path(value)
+    if "|" in setting.kind and value not in setting.kind.split("|"):
+        problems.append(f"设置 {setting.name}：{value!r} 不可用，应为 {setting.kind.replace('|', '、')} 之一")
+    return value

@@ -1,0 +1,37 @@
+"""The field's Chinese words for the code's: what people read (glossary: docs/glossary.md)."""
+
+from shared.case import Outcome, Stage, Status, Verdict
+
+STATUSES = {
+    Status.AWAITING_RECEPTION: "未见受理登记",
+    Status.OPEN: "在办",
+    Status.SUSPENDED: "中止",
+    Status.COMPLETED: "已办结",
+    Status.REJECTED: "不予受理",
+    Status.WITHDRAWN: "已撤回",
+}
+STAGES = {Stage.RECEIVED: "待受理", Stage.IN_PROGRESS: "办理中", Stage.REPLIED: "已答复"}
+OUTCOMES = {
+    Outcome.ON_TIME: "按时办结",
+    Outcome.LATE: "逾期办结",
+    Outcome.OVERDUE: "逾期未办结",
+    Outcome.PENDING: "在办未逾期",
+    Outcome.REJECTED: "不予受理",
+    Outcome.WITHDRAWN: "撤回",
+}
+VERDICTS = {
+    Verdict.RUNNING: "计时中",
+    Verdict.PAUSED: "已暂停",
+    Verdict.ON_TIME: "按时",
+    Verdict.LATE: "逾期完成",
+    Verdict.OVERDUE: "逾期未完成",
+    Verdict.VOID: "作废",
+}
+TARGETS = {"reply": "答复", "complete": "办结", "suspension": "中止"}
+RUNGS = {
+    "due_today": "今日到期",
+    "overdue": "逾期",
+    "escalated-1": "逾期第一次升级",
+    "escalated-2": "逾期第二次升级",
+    "suspended-long": "中止过久",
+}
