@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from datetime import date, time
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -53,12 +54,20 @@ def parse_registry(text: str, name: str = "platforms.toml") -> Registry:
     _only(table, {"city", "platform"}, name, "顶层")
     _require(isinstance(table.get("city"), str) and table["city"], name, "缺少 city（城市名称）")
     _require(table.get("platform"), name, "至少要有一个 [[platform]]")
-    platforms = tuple(_convert(item, Platform, name, f"第 {i} 个 [[platform]]") for i, item in enumerate(table["platform"], 1))
+    platforms = tuple(
+        _convert(item, Platform, name, f"第 {i} 个 [[platform]]") for i, item in enumerate(table["platform"], 1)
+    )
     seen: set[str] = set()
     counties: dict[str, str] = {}
     for platform in platforms:
-        _require(SLUG.fullmatch(platform.slug), name, f"平台标识 {platform.slug!r} 须为小写字母、数字、- 或 _，以字母开头")
-        _require(SLUG.fullmatch(platform.county), name, f"县区标识 {platform.county!r} 须为小写字母、数字、- 或 _，以字母开头")
+        _require(
+            SLUG.fullmatch(platform.slug), name, f"平台标识 {platform.slug!r} 须为小写字母、数字、- 或 _，以字母开头"
+        )
+        _require(
+            SLUG.fullmatch(platform.county),
+            name,
+            f"县区标识 {platform.county!r} 须为小写字母、数字、- 或 _，以字母开头",
+        )
         _require(platform.slug not in seen, name, f"平台标识 {platform.slug} 出现了两次")
         _require(
             counties.setdefault(platform.county, platform.county_name) == platform.county_name,
@@ -72,14 +81,14 @@ def parse_registry(text: str, name: str = "platforms.toml") -> Registry:
 def _minutes(text: object, name: str, place: str) -> int:
     match = re.fullmatch(r"(\d\d):(\d\d)", text) if isinstance(text, str) else None
     minutes = int(match[1]) * 60 + int(match[2]) if match and int(match[2]) < 60 else -1
-    _require(0 <= minutes <= MINUTES_OF_DAY, name, f"{place} 应写成 \"17:30\" 的形式，最晚 \"24:00\"")
+    _require(0 <= minutes <= MINUTES_OF_DAY, name, f'{place} 应写成 "17:30" 的形式，最晚 "24:00"')
     return minutes
 
 
 def _office_hours(value: object, name: str, place: str) -> OfficeHours | None:
     if value is None:
         return None
-    _require(isinstance(value, list) and value, name, f"{place} office_hours 应为 [\"08:30-12:00\", …]")
+    _require(isinstance(value, list) and value, name, f'{place} office_hours 应为 ["08:30-12:00", …]')
     assert isinstance(value, list)
     spans: list[tuple[int, int]] = []
     for item in value:
@@ -95,7 +104,9 @@ def _budget(table: Mapping[str, Any], target: str, name: str, place: str) -> Bud
     days, hours = table.get(target), table.get(f"{target}_hours")
     _require((days is None) != (hours is None), name, f"{place} 须写 {target} 或 {target}_hours，二者必居其一")
     if days is not None:
-        _require(type(days) is int and 1 <= days <= MAX_DAYS, name, f"{place} {target} 应为 1–{MAX_DAYS} 的整数（工作日）")
+        _require(
+            type(days) is int and 1 <= days <= MAX_DAYS, name, f"{place} {target} 应为 1–{MAX_DAYS} 的整数（工作日）"
+        )
         return Budget(days)
     _require(
         isinstance(hours, (int, float)) and not isinstance(hours, bool) and 0 < hours <= MAX_DAYS * 8,
@@ -190,7 +201,7 @@ def parse_policy(text: str, name: str = "policy.toml") -> PolicyHistory:
     _only(table, {"policy"}, name, "顶层")
     _require(table.get("policy"), name, "至少要有一个 [[policy]]")
     versions = [_policy(item, name, f"第 {i} 个 [[policy]]") for i, item in enumerate(table["policy"], 1)]
-    for earlier, later in zip(versions, versions[1:], strict=False):
+    for earlier, later in pairwise(versions):
         _require(later.effective_from is not None, name, "只有第一个 [[policy]] 可以不写 effective_from")
         _require(
             earlier.effective_from is None or later.effective_from > earlier.effective_from,  # type: ignore[operator]
@@ -216,7 +227,9 @@ def parse_calendar(text: str, registry: Registry, name: str = "calendar.toml") -
         both = sorted(set(notice.rest) & set(notice.work))
         _require(not both, name, f"{place} 的 {both and both[0]} 既放假又上班")
         notices.append(notice)
-    locals_ = [_local_day(item, registry, name, f"第 {i} 个 [[local]]") for i, item in enumerate(table.get("local", []), 1)]
+    locals_ = [
+        _local_day(item, registry, name, f"第 {i} 个 [[local]]") for i, item in enumerate(table.get("local", []), 1)
+    ]
     return build_calendars(notices, locals_)
 
 
@@ -224,8 +237,12 @@ def _local_day(item: object, registry: Registry, name: str, place: str) -> Local
     fields = _convert(item, dict, name, place)
     _only(fields, {"county", "date", "rest", "work", "name", "source"}, name, place)
     rest, work = fields.pop("rest", False), fields.pop("work", False)
-    _require(type(rest) is bool and type(work) is bool and rest != work, name, f"{place} 须写 rest = true 或 work = true，二者必居其一")
-    local = _convert(fields | {"working": work}, LocalDay, name, place)
+    _require(
+        type(rest) is bool and type(work) is bool and rest != work,
+        name,
+        f"{place} 须写 rest = true 或 work = true，二者必居其一",
+    )
+    local: LocalDay = _convert(fields | {"working": work}, LocalDay, name, place)
     _require(local.county in registry.county_names, name, f"{place} 的县区 {local.county} 不在平台登记表中")
     _require(local.name and local.source, name, f"{place} 缺少 name 或 source")
     return local

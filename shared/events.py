@@ -195,12 +195,13 @@ CASE_EVENTS: tuple[type[BaseEvent], ...] = (
 )  # fmt: skip
 """In the order of precedence, which orders events of one case with the same time and sequence."""
 
+ALL_EVENTS: tuple[type[BaseEvent], ...] = (*CASE_EVENTS, Tally)
 EVENT_TYPES: dict[str, type[BaseEvent]] = {}
-for _precedence, _class in enumerate((*CASE_EVENTS, Tally)):
-    _tag = _class.__struct_config__.tag
-    _class.precedence = _precedence
-    _class.name = str(_tag).split(".")[2]
-    EVENT_TYPES[str(_tag)] = _class
+for _precedence, _kind in enumerate(ALL_EVENTS):
+    _tag = str(_kind.__struct_config__.tag)
+    _kind.precedence = _precedence
+    _kind.name = _tag.split(".")[2]
+    EVENT_TYPES[_tag] = _kind
 
 decode_event = msgspec.json.Decoder(Event).decode
 """Bytes of a settled event -> Event. For what the system stored itself; foreign input goes through the door."""

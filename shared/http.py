@@ -93,7 +93,9 @@ EXCEPTION_HANDLERS: Mapping[type[Exception], Callable[..., Response[bytes]]] = {
 }
 
 
-def reply(description: str, schema: str | None = None, media_type: str = "application/json", **examples: Any) -> dict[str, Any]:
+def reply(
+    description: str, schema: str | None = None, media_type: str = "application/json", **examples: Any
+) -> dict[str, Any]:
     """An OpenAPI response: `schema` is the name of a component; examples are (name, value) pairs."""
     content: dict[str, Any] = {"schema": {"$ref": f"#/components/schemas/{schema}"} if schema else {}}
     if examples:
@@ -113,7 +115,7 @@ def operation(
 
     class Documented(Operation):
         def __post_init__(self) -> None:
-            self.responses = dict(responses)  # type: ignore[assignment]
+            self.responses = dict(responses)
             if body is not None:
                 self.request_body = dict(body)  # type: ignore[assignment]
             if keyed:
@@ -139,11 +141,23 @@ def health_routes(unhealthy: Callable[[], str | None], unready: Callable[[], str
         "503": {"description": "不正常，正文说明原因", "content": {"text/plain": {"schema": {"type": "string"}}}},
     }
 
-    @get("/livez", operation_class=operation(documented), summary="是否存活", sync_to_thread=False, media_type=MediaType.TEXT)
+    @get(
+        "/livez",
+        operation_class=operation(documented),
+        summary="是否存活",
+        sync_to_thread=False,
+        media_type=MediaType.TEXT,
+    )
     def livez() -> Response[str]:
         return answer(unhealthy())
 
-    @get("/readyz", operation_class=operation(documented), summary="是否就绪", sync_to_thread=False, media_type=MediaType.TEXT)
+    @get(
+        "/readyz",
+        operation_class=operation(documented),
+        summary="是否就绪",
+        sync_to_thread=False,
+        media_type=MediaType.TEXT,
+    )
     def readyz() -> Response[str]:
         return answer(unhealthy() or unready())
 

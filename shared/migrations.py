@@ -18,10 +18,11 @@ def upgrade(connection: Connection, owner: str, folder: Path) -> None:
     script = ScriptDirectory(str(folder), version_locations=[str(folder / "versions")])
     try:
         with EnvironmentContext(
-            Config(), script, fn=lambda rev, _: script._upgrade_revs("head", rev)  # noqa: SLF001
+            Config(),
+            script,
+            fn=lambda rev, _: script._upgrade_revs("head", rev),  # noqa: SLF001
         ) as environment:
             environment.configure(connection=connection, version_table=f"schema_{owner}", transactional_ddl=False)
             environment.run_migrations()
     except CommandError as error:
         raise SchemaError("数据库由更新版本的 liuyan 写成，请升级程序后再打开") from error
-

@@ -53,9 +53,7 @@ class OfficeHours(Struct, frozen=True):
     def elapsed(self, since_midnight: timedelta) -> int:
         """Office microseconds from midnight until then."""
         now = since_midnight // timedelta(microseconds=1)
-        return sum(
-            max(0, min(now, end * MICROS_OF_MINUTE) - start * MICROS_OF_MINUTE) for start, end in self.spans
-        )
+        return sum(max(0, min(now, end * MICROS_OF_MINUTE) - start * MICROS_OF_MINUTE) for start, end in self.spans)
 
     def reached(self, micros: int) -> timedelta:
         """The first time of day by which so many office microseconds have passed; 0 < micros <= a day's."""

@@ -77,9 +77,7 @@ def _from_file(file: Path, problems: list[str]) -> dict[str, Any]:
         problems.append(f"设置文件 {file}：不是合法的 TOML（{error}）")
         return {}
     names = [setting.name for setting in SETTINGS]
-    for name in table:
-        if name not in names:
-            problems.append(f"设置文件 {file}：没有 {name} 这个设置；可用的有 {'、'.join(names)}")
+    problems += [f"设置文件 {file}：没有 {n} 这个设置；可用的有 {'、'.join(names)}" for n in table if n not in names]
     return {name: value for name, value in table.items() if name in names}
 
 

@@ -39,9 +39,7 @@ class Day(Struct, frozen=True):
 class WorkCalendar:
     """Working days of one county, from `first` to `last` inclusive. Immutable once built."""
 
-    def __init__(
-        self, first: date, last: date, marks: Mapping[date, Mark], confirmed_years: Iterable[int]
-    ) -> None:
+    def __init__(self, first: date, last: date, marks: Mapping[date, Mark], confirmed_years: Iterable[int]) -> None:
         self.first, self.last = first, last
         self.confirmed_years = frozenset(confirmed_years)
         self._marks = dict(marks)
@@ -130,7 +128,6 @@ class WorkCalendar:
             for start, end in ((date(year, 1, 1), date(year, 12, 24)), (date(year, 12, 25), date(year, 12, 31))):
                 if self.is_confirmed(start):
                     continue
-                if spans and spans[-1][1] + ONE_DAY == start:
-                    start = spans.pop()[0]
-                spans.append((start, end))
+                adjacent = bool(spans) and spans[-1][1] + ONE_DAY == start
+                spans.append((spans.pop()[0] if adjacent else start, end))
         return tuple(spans)

@@ -26,7 +26,8 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 EXPORTED = {"json": FORMATS["json"], "csv": FORMATS["csv"]}
 
 AsOf = Annotated[
-    str | None, Parameter(query="as_of", description="截至的时刻，RFC 3339 带时区，如 2022-04-11T00:00:00+08:00；不写即现在")
+    str | None,
+    Parameter(query="as_of", description="截至的时刻，RFC 3339 带时区，如 2022-04-11T00:00:00+08:00；不写即现在"),
 ]
 Limit = Annotated[int, Parameter(query="limit", ge=1, le=MAX_LIMIT, description=f"每页条数，1–{MAX_LIMIT}")]
 Cursor = Annotated[str | None, Parameter(query="cursor", max_length=300, description="上一页返回的 next")]
@@ -77,11 +78,8 @@ def _period(text: str) -> Period:
 def only_known(request: Request[Any, Any, Any]) -> None:
     """Refuse query parameters that the route does not have: a misspelt filter must not silently show everything."""
     handler = request.route_handler
-    known = {
-        field.kwarg_definition.query
-        for field in handler.parsed_fn_signature.parameters.values()
-        if field.kwarg_definition is not None and getattr(field.kwarg_definition, "query", None)
-    }
+    definitions = (field.kwarg_definition for field in handler.parsed_fn_signature.parameters.values())
+    known = {name for definition in definitions if (name := getattr(definition, "query", None))}
     unknown = sorted(set(request.query_params) - known)
     if unknown:
         names = "、".join(name[:40] for name in unknown)
@@ -111,7 +109,14 @@ def reading_routes(reader: Reader) -> list[Any]:
     def paged(found: Page) -> Response[bytes]:
         return json_response({"cases": found.cases, "next": found.next})
 
-    @get("/v1/cases", operation_class=_LIST, summary="办件列表", tags=["查询"], sync_to_thread=True, before_request=only_known)
+    @get(
+        "/v1/cases",
+        operation_class=_LIST,
+        summary="办件列表",
+        tags=["查询"],
+        sync_to_thread=True,
+        before_request=only_known,
+    )
     def cases(
         platform: PlatformFilter = None,
         county: CountyFilter = None,
@@ -139,7 +144,14 @@ def reading_routes(reader: Reader) -> list[Any]:
         except CursorError as error:
             raise ProblemError(problem(400, "invalid_parameter", str(error))) from error
 
-    @get("/v1/overdue", operation_class=_LIST, summary="逾期未办结的办件", tags=["查询"], sync_to_thread=True, before_request=only_known)
+    @get(
+        "/v1/overdue",
+        operation_class=_LIST,
+        summary="逾期未办结的办件",
+        tags=["查询"],
+        sync_to_thread=True,
+        before_request=only_known,
+    )
     def overdue(
         platform: PlatformFilter = None,
         county: CountyFilter = None,
@@ -172,9 +184,18 @@ def reading_routes(reader: Reader) -> list[Any]:
             raise ProblemError(problem(404, "not_found", "截至该时刻没有这个办件，请核对平台标识和留言编号"))
         return json_response(case_file_json(found, instant))
 
-    @get("/v1/rates", operation_class=_RATES, summary="统计与比率", tags=["查询"], sync_to_thread=True, before_request=only_known)
+    @get(
+        "/v1/rates",
+        operation_class=_RATES,
+        summary="统计与比率",
+        tags=["查询"],
+        sync_to_thread=True,
+        before_request=only_known,
+    )
     def rates(
-        period: Annotated[str | None, Parameter(query="period", description="2022-03、2022Q1 或 2022；不写即本季度")] = None,
+        period: Annotated[
+            str | None, Parameter(query="period", description="2022-03、2022Q1 或 2022；不写即本季度")
+        ] = None,
         as_of: AsOf = None,
     ) -> Response[bytes]:
         """各平台与合计的件数、比率；比率为两位小数的百分数，分母为 0 时为 null。"""
@@ -225,9 +246,7 @@ def case_file_json(found: CaseFile, as_of: datetime) -> dict[str, Any]:
 _LIST = operation({"200": reply("一页办件", "CasePage"), **problems(400)})
 _CASE = operation({"200": reply("办件", "CaseFile"), **problems(400, 404)})
 _RATES = operation({"200": reply("统计", "Report"), **problems(400)})
-_METRICS = operation(
-    {"200": {"description": "指标", "content": {"text/plain": {"schema": {"type": "string"}}}}}
-)
+_METRICS = operation({"200": {"description": "指标", "content": {"text/plain": {"schema": {"type": "string"}}}}})
 _EXPORT = operation(
     {
         "200": {

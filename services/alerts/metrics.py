@@ -45,9 +45,7 @@ class FlagDelay:
 class CaseCollector(Collector):
     """All gauges of the cases, from one snapshot a scrape: no torn ratios."""
 
-    def __init__(
-        self, rules: Ruleset, now: Callable[[], datetime], read: ReadState, dead_letters: DeadLetters
-    ) -> None:
+    def __init__(self, rules: Ruleset, now: Callable[[], datetime], read: ReadState, dead_letters: DeadLetters) -> None:
         self._rules, self._now, self._read, self._dead_letters = rules, now, read, dead_letters
 
     def describe(self) -> Iterable[Metric]:
@@ -103,7 +101,9 @@ class CaseCollector(Collector):
                     )
             yield family
         yield GaugeMetricFamily(
-            "liuyan_provisional_cases", "Cases with a deadline that rests on an unconfirmed day.", value=state.provisional
+            "liuyan_provisional_cases",
+            "Cases with a deadline that rests on an unconfirmed day.",
+            value=state.provisional,
         )
         next_deadline = GaugeMetricFamily(
             "liuyan_next_deadline_timestamp_seconds", "The next deadline of an open case; absent when there is none."
@@ -119,10 +119,16 @@ class CaseCollector(Collector):
             for kind in EVENT_TYPES.values():
                 events.add_metric([slug, kind.name], state.events.get((slug, kind.name), 0))
         yield events
-        oldest = _by_platform("liuyan_oldest_overdue_timestamp_seconds", "Deadline of the oldest overdue case; NaN: none.")
-        last = _by_platform("liuyan_platform_last_event_timestamp_seconds", "Time of the last event; 0: never heard of.")
+        oldest = _by_platform(
+            "liuyan_oldest_overdue_timestamp_seconds", "Deadline of the oldest overdue case; NaN: none."
+        )
+        last = _by_platform(
+            "liuyan_platform_last_event_timestamp_seconds", "Time of the last event; 0: never heard of."
+        )
         awaiting = _by_platform("liuyan_awaiting_reception_cases", "Cases with events but no reception.")
-        gap = _by_platform("liuyan_tally_gap", "The platform's own counts minus ours, over the days that it has counted.")
+        gap = _by_platform(
+            "liuyan_tally_gap", "The platform's own counts minus ours, over the days that it has counted."
+        )
         for slug in slugs:
             first = state.oldest_overdue.get(slug)
             oldest.add_metric([slug], float("nan") if first is None else first / 1_000_000)
@@ -150,5 +156,3 @@ def _add_ratios(counts: Counts, where: list[str], completion: GaugeMetricFamily,
     settled = counts.on_time + counts.late + counts.overdue
     if settled:
         on_time.add_metric(where, counts.on_time / settled)
-
-

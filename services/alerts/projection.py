@@ -9,16 +9,16 @@ from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
-from services.alerts.rungs import OVERDUE, SUSPENSION, OpenTarget, open_targets
+from services.alerts.rungs import DUE_TODAY, SUSPENSION, OpenTarget, open_targets
 from services.alerts.sql import chunks, upsert
 from services.alerts.tables import alerts, cases, days, due_days, event_counts, figures, targets
 from shared.case import Case, Status, Verdict
 from shared.events import BaseEvent, Tally
 from shared.figures import Standing, standing
 from shared.rules import Ruleset
-from shared.times import to_micros
+from shared.times import from_micros, to_micros
 
 
 class Evaluated(Struct, frozen=True):
@@ -37,7 +37,7 @@ _STANDING = (
 _OLD = select(cases.c.key, cases.c.status, cases.c.complete, cases.c.due_day, cases.c.received_at, *_STANDING)
 
 
-def row_standing(row: Row[Any]) -> Standing | None:
+def row_standing(row: Any) -> Standing | None:
     """The standing that a row of `cases` stands for; None where nothing is known of the case yet."""
     if row.status is None:
         return None
@@ -49,7 +49,9 @@ def row_standing(row: Row[Any]) -> Standing | None:
     )  # fmt: skip
 
 
-def project(connection: Connection, evaluated: Sequence[Evaluated], rules: Ruleset, now: datetime, recomputed: bool = False) -> None:
+def project(
+    connection: Connection, evaluated: Sequence[Evaluated], rules: Ruleset, now: datetime, recomputed: bool = False
+) -> None:
     """Bring the projections of these cases (each key once) up to date. `recomputed`: because the ruleset changed."""
     for chunk in chunks(evaluated):
         _project(connection, chunk, rules, now, recomputed)
@@ -96,8 +98,6 @@ def _project(
 
 
 def _day_of(micros: int) -> str:
-    from shared.times import from_micros
-
     return from_micros(micros).date().isoformat()
 
 
@@ -138,7 +138,9 @@ def add_figures(connection: Connection, differences: Counter[Standing]) -> None:
 
 
 def add_due_days(connection: Connection, differences: Counter[tuple[str, str, str]]) -> None:
-    rows = [{"due_day": d, "platform": p, "category": c, "cases": n} for (d, p, c), n in sorted(differences.items()) if n]
+    rows = [
+        {"due_day": d, "platform": p, "category": c, "cases": n} for (d, p, c), n in sorted(differences.items()) if n
+    ]
     upsert(connection, due_days, rows, add=["cases"])
     if rows:
         connection.execute(delete(due_days).where(due_days.c.cases == 0))
@@ -209,7 +211,7 @@ def clear_reason(case: Case | None, number: int, target: str, rung: str, due_at:
             return None
         return "closed" if not case.is_open or number < len(case.rounds) else "deadline_moved"
     state = current.targets.reply if target == "reply" else current.targets.complete
-    passed = rung != "due_today"  # the alert said that the deadline had passed: only earlier evidence can disprove it
+    passed = rung != DUE_TODAY  # the alert said that the deadline had passed: only earlier evidence can disprove it
     if state.due_at is None or to_micros(state.due_at) != due_at:
         return "late_evidence" if passed else "deadline_moved"
     if state.verdict is Verdict.VOID:
@@ -234,13 +236,11 @@ def record_events(connection: Connection, events: Iterable[BaseEvent], now: date
             entry = (to_micros(event.time), int(event.sequence), event.id, event.data.received)
             tallies[day] = max(tallies.get(day, entry), entry)
     _count_events(connection, counted, last)
-    for (platform, day), (at, sequence, event_id, received) in tallies.items():
-        _record_tally(connection, platform, day, (at, sequence, event_id), received)
+    for (platform, tallied), (at, sequence, event_id, number) in tallies.items():
+        _record_tally(connection, platform, tallied, (at, sequence, event_id), number)
 
 
-def _count_events(
-    connection: Connection, counted: Counter[tuple[str, str]], last: dict[tuple[str, str], int]
-) -> None:
+def _count_events(connection: Connection, counted: Counter[tuple[str, str]], last: dict[tuple[str, str], int]) -> None:
     if not counted:
         return
     known = {
@@ -258,9 +258,7 @@ def _count_events(
     upsert(connection, event_counts, rows, add=["events"])
 
 
-def _record_tally(
-    connection: Connection, platform: str, day: str, order: tuple[int, int, str], received: int
-) -> None:
+def _record_tally(connection: Connection, platform: str, day: str, order: tuple[int, int, str], received: int) -> None:
     at = (days.c.platform == platform) & (days.c.day == day)
     old = connection.execute(select(days.c.tally_time, days.c.tally_sequence, days.c.tally_id).where(at)).first()
     if old is None:
@@ -268,10 +266,5 @@ def _record_tally(
     elif old.tally_time is not None and tuple(old) >= order:
         return
     connection.execute(
-        update(days)
-        .where(at)
-        .values(tally=received, tally_time=order[0], tally_sequence=order[1], tally_id=order[2])
+        update(days).where(at).values(tally=received, tally_time=order[0], tally_sequence=order[1], tally_id=order[2])
     )
-
-
-__all__ = ["OVERDUE", "Evaluated", "add_due_days", "add_figures", "case_row", "project", "record_events"]

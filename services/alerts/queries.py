@@ -57,9 +57,7 @@ class Filters(Struct, frozen=True):
     provisional: bool | None = None
 
     def conditions(self) -> list[ColumnElement[bool]]:
-        return [
-            cases.c[name] == value for name in self.__struct_fields__ if (value := getattr(self, name)) is not None
-        ]
+        return [cases.c[name] == value for name in self.__struct_fields__ if (value := getattr(self, name)) is not None]
 
 
 class Page(Struct, frozen=True):
@@ -103,9 +101,7 @@ def list_overdue(connection: Connection, filters: Filters, now: datetime, limit:
     if cursor:
         due_at, key = _read_overdue_cursor(cursor)
         where.append(or_(cases.c.due_at > due_at, and_(cases.c.due_at == due_at, cases.c.key > key)))
-    rows = connection.execute(
-        select(cases).where(*where).order_by(cases.c.due_at, cases.c.key).limit(limit + 1)
-    ).all()
+    rows = connection.execute(select(cases).where(*where).order_by(cases.c.due_at, cases.c.key).limit(limit + 1)).all()
     page = [summary(row) for row in rows[:limit]]
     if len(rows) <= limit:
         return Page(page, None)
@@ -192,7 +188,9 @@ def standings_now(connection: Connection, recall: Recall, months: Iterable[str],
     return counted
 
 
-def standings_as_of(connection: Connection, recall: Recall, months: Iterable[str], as_of: datetime) -> Counter[Standing]:
+def standings_as_of(
+    connection: Connection, recall: Recall, months: Iterable[str], as_of: datetime
+) -> Counter[Standing]:
     """The standings of the months as of any instant, from the cases themselves."""
     wanted = list(months)
     keys = connection.execute(
@@ -275,7 +273,7 @@ def state(connection: Connection, registry: Registry, months: Iterable[str], tod
         ).scalar(),
         events={(row.platform, row.type): row.events for row in counts},
         last_event=last,
-        tally_gap={platform: gap for platform, gap in gaps},
+        tally_gap={row.platform: row[1] for row in gaps},
     )
 
 
@@ -286,4 +284,3 @@ def _first_due(connection: Connection, platform: str, outcome: Outcome) -> int |
         .order_by(cases.c.due_at)
         .limit(1)
     ).scalar()
-

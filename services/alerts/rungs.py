@@ -16,7 +16,13 @@ from shared.times import midnight, to_micros
 DUE_TODAY, OVERDUE, ESCALATED_1, ESCALATED_2, SUSPENDED_LONG = (
     "due_today", "overdue", "escalated-1", "escalated-2", "suspended-long",
 )  # fmt: skip
-NEXT_RUNG = {DUE_TODAY: OVERDUE, OVERDUE: ESCALATED_1, ESCALATED_1: ESCALATED_2, ESCALATED_2: None, SUSPENDED_LONG: None}
+NEXT_RUNG = {
+    DUE_TODAY: OVERDUE,
+    OVERDUE: ESCALATED_1,
+    ESCALATED_1: ESCALATED_2,
+    ESCALATED_2: None,
+    SUSPENDED_LONG: None,
+}
 SUSPENSION = "suspension"
 QUIET_AFTER = timedelta(hours=24)
 

@@ -11,9 +11,7 @@ T = TypeVar("T")
 CHUNK = 2_000  # of values in one IN (…): below SQLite's limit of 32,766 parameters, and one compiled statement for all
 
 
-def upsert(
-    connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], add: Sequence[str] = ()
-) -> None:
+def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], add: Sequence[str] = ()) -> None:
     """Insert rows, all with the same members; where the primary key exists, set their columns, or add those of `add`."""
     if not rows:
         return

@@ -54,9 +54,7 @@ def next_wake(connection: Connection) -> datetime | None:
     return from_micros(min(instants)) if instants else None
 
 
-def sweep(
-    connection: Connection, rules: Ruleset, now: datetime, reevaluate: Reevaluate, batch: int = BATCH
-) -> Swept:
+def sweep(connection: Connection, rules: Ruleset, now: datetime, reevaluate: Reevaluate, batch: int = BATCH) -> Swept:
     """Bring up to `batch` cases and `batch` targets to `now`."""
     limit = to_micros(now)
     flipped = _fall_due(connection, rules, now, reevaluate, batch)
@@ -154,9 +152,9 @@ def _turn(connection: Connection, keys: list[str], limit: int) -> None:
     for row in connection.execute(groups.group_by(*_BEFORE, *_AFTER, _LEAVES), {"now": limit}):
         before = Standing(*row[: len(_BEFORE)])
         standings[before] -= row.number
-        standings[
-            before._replace(outcome=row.new_outcome, breached=row.new_breached, reply=row.new_first_reply)
-        ] += row.number
+        standings[before._replace(outcome=row.new_outcome, breached=row.new_breached, reply=row.new_first_reply)] += (
+            row.number
+        )
         if row.leaves_due_day is not None:
             running[row.leaves_due_day, row.platform, row.category] -= row.number
     connection.execute(update(cases).where(chosen).values(_TURNED), {"now": limit})

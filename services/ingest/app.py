@@ -32,7 +32,9 @@ STATUS = {
 }
 """The status of a refusal; 422 where nothing is said."""
 
-CONFLICT = Refusal(RefusalReason.CONFLICT, "/id", "同一 source 和 id 已有内容不同的事件，以先到者为准；新事件请用新的 id")
+CONFLICT = Refusal(
+    RefusalReason.CONFLICT, "/id", "同一 source 和 id 已有内容不同的事件，以先到者为准；新事件请用新的 id"
+)
 
 
 class Receipt(Struct, frozen=True):
@@ -157,8 +159,6 @@ def _headers(reason: RefusalReason) -> dict[str, str]:
     return {"WWW-Authenticate": "Bearer"} if reason is RefusalReason.UNAUTHORIZED else {}
 
 
-
-
 DOCUMENTED = operation(
     responses={
         "202": {
@@ -166,7 +166,10 @@ DOCUMENTED = operation(
             "content": {
                 "application/json": {
                     "schema": {
-                        "anyOf": [{"$ref": "#/components/schemas/Receipt"}, {"$ref": "#/components/schemas/BatchReceipt"}]
+                        "anyOf": [
+                            {"$ref": "#/components/schemas/Receipt"},
+                            {"$ref": "#/components/schemas/BatchReceipt"},
+                        ]
                     }
                 }
             },

@@ -24,18 +24,18 @@ _TEXT_MEMBERS = ("title", "content", "reason", "note", "approved_by", "to")
 
 REQUIREMENTS: Mapping[str, str] = {
     "": "应为一个 CloudEvents 1.0 的 JSON 对象",
-    "/specversion": "应为 \"1.0\"",
+    "/specversion": '应为 "1.0"',
     "/id": "应为 1–128 个可见字符，在本平台内唯一",
-    "/source": "应为 \"/platforms/<平台标识>\"",
-    "/type": "应为约定的事件类型，如 \"liuyan.message.received.v1\"",
+    "/source": '应为 "/platforms/<平台标识>"',
+    "/type": '应为约定的事件类型，如 "liuyan.message.received.v1"',
     "/subject": "应为留言编号：1–64 个 A-Z a-z 0-9 . _ : -",
-    "/time": "应为带时区的 RFC 3339 时间，如 \"2022-03-01T09:12:00+08:00\"",
-    "/sequence": "应为写成字符串的整数，如 \"1\"",
+    "/time": '应为带时区的 RFC 3339 时间，如 "2022-03-01T09:12:00+08:00"',
+    "/sequence": '应为写成字符串的整数，如 "1"',
     "/data": "应为 JSON 对象",
-    "/data/category": "应为类别标识，如 \"simple_inquiry\"",
+    "/data/category": '应为类别标识，如 "simple_inquiry"',
     "/data/title": "应为字符串",
     "/data/content": "应为字符串",
-    "/data/contact": "应为 JSON 对象，如 {\"name\": …, \"phone\": …}",
+    "/data/contact": '应为 JSON 对象，如 {"name": …, "phone": …}',
     "/data/to": "应为 1–64 个字符的平台标识或单位名称",
     "/data/working_days": "应为 1–10000 的整数（工作日）",
     "/data/interim": "应为 true 或 false",
@@ -43,7 +43,7 @@ REQUIREMENTS: Mapping[str, str] = {
     "/data/reason": "应为字符串（不予受理时为 1–64 个字符的原因代码，必填）",
     "/data/note": "应为字符串",
     "/data/approved_by": "应为字符串",
-    "/data/date": "应为日期，如 \"2022-03-31\"",
+    "/data/date": '应为日期，如 "2022-03-31"',
     "/data/received": "应为 0 以上的整数",
 }
 """What each field has to be, for messages and for the API reference."""
@@ -80,7 +80,7 @@ class Door:
         if kind.name == "tally" and members.get("subject") is None:
             members.pop("subject", None)
         try:
-            event: Event = msgspec.convert(members, kind)
+            event: Event = msgspec.convert(members, kind)  # type: ignore[assignment]
         except msgspec.ValidationError as error:
             raise _invalid(_pointer(str(error))) from error
         return self._settle_event(event)
@@ -91,9 +91,7 @@ class Door:
             raise _invalid("/source")
         if slug not in self._rules.registry:
             known = "、".join(self._rules.registry.slugs)
-            raise RefusedError(
-                RefusalReason.UNKNOWN_PLATFORM, "/source", f"登记表里没有这个平台；已登记的有 {known}"
-            )
+            raise RefusedError(RefusalReason.UNKNOWN_PLATFORM, "/source", f"登记表里没有这个平台；已登记的有 {known}")
         if platform is not None and slug != platform:
             raise RefusedError(
                 RefusalReason.OTHER_PLATFORM, "/source", f"此密钥只能写入 {SOURCE_PREFIX}{platform}，不能写入其他平台"
@@ -137,9 +135,7 @@ class Door:
     def _settle_event(self, event: Event) -> Event:
         if isinstance(event, Recategorized) and event.data.category not in self._rules.policies.known_categories:
             known = "、".join(sorted(self._rules.policies.known_categories))
-            raise RefusedError(
-                RefusalReason.UNKNOWN_CATEGORY, "/data/category", f"没有这个类别；可用的有 {known}"
-            )
+            raise RefusedError(RefusalReason.UNKNOWN_CATEGORY, "/data/category", f"没有这个类别；可用的有 {known}")
         canonical = str(int(event.sequence))
         return event if canonical == event.sequence else msgspec.structs.replace(event, sequence=canonical)
 
@@ -182,5 +178,3 @@ def _pointer(message: str) -> str:
 
 def _invalid(pointer: str) -> RefusedError:
     return RefusedError(RefusalReason.INVALID_FIELD, pointer, REQUIREMENTS.get(pointer, REQUIREMENTS[""]))
-
-

@@ -39,9 +39,7 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
         seen: set[str] = set()
         name = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
         shown = name[:40].encode("utf-8", "replace").decode()
-        raise RefusedError(
-            RefusalReason.DUPLICATE_MEMBER, "", f"JSON 里成员 {shown!r} 出现了两次，请只保留一个"
-        )
+        raise RefusedError(RefusalReason.DUPLICATE_MEMBER, "", f"JSON 里成员 {shown!r} 出现了两次，请只保留一个")
     return members
 
 

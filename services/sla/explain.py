@@ -100,4 +100,3 @@ def _hours(target: Target, policy: Policy, calendar: WorkCalendar, day: date, st
         start, until = max(stop.start, begin), end if stop.end is None else min(stop.end, end)
         counted -= office_micros(calendar, office, start, until)
     return counted
-

@@ -149,9 +149,7 @@ class _Round:
     def counted(self, target: _Target) -> _Target:
         """The target with its deadline counted anew."""
         if target.hours is None:
-            target.due = day_deadline(
-                self.calendar, self.policy.cutoff, target.anchor, target.days, self.suspensions
-            )
+            target.due = day_deadline(self.calendar, self.policy.cutoff, target.anchor, target.days, self.suspensions)
             return target
         office = self.policy.office_hours
         assert office is not None, "a policy with working hours has office hours (checked when it is read)"
@@ -381,7 +379,9 @@ def _open_moves(status: Status) -> dict[type[BaseEvent], Move]:
         Transferred: Move(_transfer, (status,)),
         Recategorized: Move(_recategorize, (status,)),
         Extended: Move(_extend, (status,)),
-        Suspended: _ignore(Reason.ALREADY_SUSPENDED, status) if suspended else Move(_suspend, (Status.SUSPENDED, status)),
+        Suspended: _ignore(Reason.ALREADY_SUSPENDED, status)
+        if suspended
+        else Move(_suspend, (Status.SUSPENDED, status)),
         Resumed: Move(_resume, (Status.OPEN,)) if suspended else _ignore(Reason.NOT_SUSPENDED, status),
         Replied: Move(_reply, (status, Status.COMPLETED)),
         Completed: Move(_complete, (Status.COMPLETED,)),

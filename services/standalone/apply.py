@@ -22,9 +22,7 @@ from shared.rules import Ruleset
 CASES_A_STEP = 2_000
 
 
-def take(
-    connection: Connection, arriving: Sequence[Event], origins: Sequence[str], now: datetime
-) -> list[Taken]:
+def take(connection: Connection, arriving: Sequence[Event], origins: Sequence[str], now: datetime) -> list[Taken]:
     """Append the new ones of the events to the log and bury the conflicts, with their origins; an answer each, in order."""
     known = log.known_bodies(connection, arriving)
     answers: list[Taken] = []
@@ -52,9 +50,7 @@ def evaluate_keys(connection: Connection, keys: Iterable[str], rules: Ruleset, n
     found = []
     for key, history in log.histories(connection, keys):
         case = evaluate(history, rules, now)
-        found.append(
-            Evaluated(key, case, next_change(history, case, now), any(event.time > now for event in history))
-        )
+        found.append(Evaluated(key, case, next_change(history, case, now), any(event.time > now for event in history)))
     return found
 
 

@@ -148,7 +148,9 @@ class Engine:
                     self._commit([submission])
                 return
             self._trouble = "写入失败"
-            logger.error("一次写入失败，已回滚", action="write_failed", error=type(error).__name__, detail=str(error)[:200])
+            logger.error(
+                "一次写入失败，已回滚", action="write_failed", error=type(error).__name__, detail=str(error)[:200]
+            )
             _tell(batch, [UnknownOutcomeError()])
             return
         self._trouble = None
@@ -177,7 +179,10 @@ class Engine:
                 return False, LONGEST_SLEEP if wake is None else min(LONGEST_SLEEP, self.clock.seconds_until(wake))
             with self.database.writing() as connection:
                 swept = sweep(
-                    connection, self.rules, self.clock.now(), lambda c, keys, now: evaluate_keys(c, keys, self.rules, now)
+                    connection,
+                    self.rules,
+                    self.clock.now(),
+                    lambda c, keys, now: evaluate_keys(c, keys, self.rules, now),
                 )
                 self._step("swept")
         except SQLAlchemyError as error:
@@ -206,4 +211,3 @@ def _resolve(answered: list[tuple["asyncio.Future[list[Taken]]", list[Taken] | E
             future.set_exception(answer)
         else:
             future.set_result(answer)
-

@@ -7,7 +7,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from msgspec import Struct
-from sqlalchemy import BigInteger, Column, Connection, Index, Integer, LargeBinary, MetaData, Table, Text, func, insert, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    func,
+    insert,
+    select,
+)
 
 from services.alerts.sql import chunks
 from shared.events import BaseEvent, CaseEvent, Event, decode_event, encode_event
@@ -110,14 +123,18 @@ def set_projected(connection: Connection, position: int) -> None:
 def read(connection: Connection, after: int, limit: int) -> list[tuple[int, Event]]:
     """Events after a position, in the order of acceptance."""
     rows = connection.execute(
-        select(events.c.position, events.c.body).where(events.c.position > after).order_by(events.c.position).limit(limit)
+        select(events.c.position, events.c.body)
+        .where(events.c.position > after)
+        .order_by(events.c.position)
+        .limit(limit)
     )
     return [(row.position, decode_event(row.body)) for row in rows]
 
 
 def bury(connection: Connection, letters: Iterable[DeadLetter], at: datetime) -> None:
     rows = [
-        {"at": to_micros(at), "origin": d.origin, "reason": d.reason, "detail": d.detail, "body": d.body} for d in letters
+        {"at": to_micros(at), "origin": d.origin, "reason": d.reason, "detail": d.detail, "body": d.body}
+        for d in letters
     ]
     if rows:
         connection.execute(insert(dead_letters), rows)

@@ -36,28 +36,34 @@ def reconcile(
         found.append("日志中有尚未整理的事件：启动服务后会自动整理")
     recount = _Recount()
     keys = list(
-        connection.execute(select(log.events.c.key).where(log.events.c.key != "").distinct().order_by(log.events.c.key)).scalars()
+        connection.execute(
+            select(log.events.c.key).where(log.events.c.key != "").distinct().order_by(log.events.c.key)
+        ).scalars()
     )
-    for number, chunk in enumerate(chunks(keys)):
+    done = 0
+    for chunk in chunks(keys):
         rows = {row.key: row for row in connection.execute(select(cases).where(cases.c.key.in_(chunk)))}
         known = {key: _as_of(history, rows.get(key), rules, now) for key, history in log.histories(connection, chunk)}
-        for key, (item, as_of) in known.items():
+        for key, (item, _) in known.items():
             found += _compare_case(key, item, rows.get(key))
             if item.case is not None:
                 recount.add(item.case)
         found += _compare_targets(connection, known, rules)
         found += _compare_alerts(connection, {key: item.case for key, (item, _) in known.items()})
-        progress(min(len(keys), (number + 1) * len(chunk)), len(keys))
+        done += len(chunk)
+        progress(done, len(keys))
     logged = set(keys)
-    found += [f"{key}：有办件行，日志中却没有它的事件" for key in connection.execute(select(cases.c.key)).scalars() if key not in logged]
+    found += [
+        f"{key}：有办件行，日志中却没有它的事件"
+        for key in connection.execute(select(cases.c.key)).scalars()
+        if key not in logged
+    ]
     found += recount.compare(connection)
     found += _compare_events(connection)
     return found
 
 
-def _as_of(
-    history: list[CaseEvent], row: Any, rules: Ruleset, now: datetime
-) -> tuple[Evaluated, datetime]:
+def _as_of(history: list[CaseEvent], row: Any, rules: Ruleset, now: datetime) -> tuple[Evaluated, datetime]:
     wake = None if row is None or row.wake_at is None else from_micros(row.wake_at)
     as_of = now if wake is None else min(now, wake - MICROSECOND)
     case = evaluate(history, rules, as_of)
@@ -122,7 +128,9 @@ class _Recount:
         kept_due = {tuple(row[:-1]): row.cases for row in connection.execute(select(due_days))}
         yield from _differences("到期日", kept_due, self.running)
         rows = connection.execute(select(days.c.platform, days.c.day, days.c.received))
-        yield from _differences("每日接到", {(r.platform, r.day): r.received for r in rows if r.received}, self.received)
+        yield from _differences(
+            "每日接到", {(r.platform, r.day): r.received for r in rows if r.received}, self.received
+        )
 
 
 def _differences(what: str, kept: dict[Any, int], counted: Counter[Any]) -> Iterator[str]:

@@ -26,7 +26,9 @@ def bind(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise PortTakenError(f"{host}:{port} 不能监听（{error.strerror}），请用 --port 换一个端口，0 表示自动选择") from error
+        raise PortTakenError(
+            f"{host}:{port} 不能监听（{error.strerror}），请用 --port 换一个端口，0 表示自动选择"
+        ) from error
     listener.listen(1024)
     return listener
 

@@ -104,7 +104,13 @@ def bring_up_to_date(database: Database, rules: Ruleset) -> None:
 @contextmanager
 def progress(title: str, unit: str) -> Iterator[Callable[[str, int, int], None]]:
     """A bar on the terminal's standard error (nothing elsewhere), told by (title, done, total)."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeElapsedColumn(),
+    )
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         tasks: dict[str, Any] = {}

@@ -122,7 +122,9 @@ def cases_command(as_of: datetime | None, platform: str | None, db: str | None, 
     found = settings()
     rules = ruleset(found)
     if platform is not None and platform not in rules.registry:
-        raise click.BadParameter(f"没有平台 {platform}；已登记的有 {'、'.join(rules.registry.slugs)}", param_hint="--platform")
+        raise click.BadParameter(
+            f"没有平台 {platform}；已登记的有 {'、'.join(rules.registry.slugs)}", param_hint="--platform"
+        )
     instant = as_of or _now()
     with opened(db, found) as database:
         bring_up_to_date(database, rules)
@@ -138,7 +140,9 @@ def cases_command(as_of: datetime | None, platform: str | None, db: str | None, 
 
 @click.command("deadline")
 @click.option("--category", required=True, metavar="类别", help="类别标识，如 simple_inquiry")
-@click.option("--received", required=True, type=INSTANT, metavar="时刻", help="接到的时刻，如 2026-02-13T10:00:00+08:00")
+@click.option(
+    "--received", required=True, type=INSTANT, metavar="时刻", help="接到的时刻，如 2026-02-13T10:00:00+08:00"
+)
 @click.option("--platform", metavar="平台", help="平台标识：决定用哪个县区的日历（默认登记表的第一个平台）")
 @click.option("--json", "as_json", is_flag=True, help="以 JSON 输出")
 def deadline_command(category: str, received: datetime, platform: str | None, as_json: bool) -> None:
@@ -147,7 +151,9 @@ def deadline_command(category: str, received: datetime, platform: str | None, as
     rules = ruleset(found)
     platform = platform or rules.registry.slugs[0]
     if platform not in rules.registry:
-        raise click.BadParameter(f"没有平台 {platform}；已登记的有 {'、'.join(rules.registry.slugs)}", param_hint="--platform")
+        raise click.BadParameter(
+            f"没有平台 {platform}；已登记的有 {'、'.join(rules.registry.slugs)}", param_hint="--platform"
+        )
     known = rules.policies.known_categories
     if category not in known:
         raise click.BadParameter(f"没有类别 {category}；可用的有 {'、'.join(sorted(known))}", param_hint="--category")
@@ -198,7 +204,9 @@ def calendar_command(year: int, county: str | None, as_json: bool) -> None:
     """一年的工作日、放假与调休，依据的通知，是否已经确认。"""
     rules = ruleset(settings())
     if county is not None and county not in rules.registry.county_names:
-        raise click.BadParameter(f"没有县区 {county}；有 {'、'.join(rules.registry.county_names)}", param_hint="--county")
+        raise click.BadParameter(
+            f"没有县区 {county}；有 {'、'.join(rules.registry.county_names)}", param_hint="--county"
+        )
     calendar = rules.calendars.of(county) if county else rules.calendars.national
     days = calendar.days(*days_of_year(year))
     if as_json:
@@ -207,7 +215,9 @@ def calendar_command(year: int, county: str | None, as_json: bool) -> None:
     click.echo(f"{year} 年，工作日 {sum(day.working for day in days)} 天")
     unconfirmed = [day.date for day in days if not day.confirmed]
     if unconfirmed:
-        click.echo(f"{unconfirmed[0]} 至 {unconfirmed[-1]} 尚无通知确认：按《全国年节及纪念日放假办法》推定，截止时间为暂定")
+        click.echo(
+            f"{unconfirmed[0]} 至 {unconfirmed[-1]} 尚无通知确认：按《全国年节及纪念日放假办法》推定，截止时间为暂定"
+        )
     for month in range(1, 13):
         click.echo(f"\n{month}月")
         click.echo("".join(f" {name[1]}  " for name in WEEKDAYS))
@@ -293,8 +303,18 @@ def dead_letters_command(db: str | None, jsonl: bool) -> None:
 def print_report(report: Report, console: Console) -> None:
     """The table per platform on a terminal."""
     table = Table(title=f"{report.period.title}（截至 {show(report.as_of)}）")
-    for name in ("平台", "接到", "应办", "按时办结", "逾期办结", "逾期未办结", "在办未逾期", "办结率", "按时办结率"):
-        table.add_column(name, justify="left" if name == "平台" else "right")
+    for name in (
+        "平台",
+        "接到",
+        "应办",
+        "按时\n办结",
+        "逾期\n办结",
+        "逾期\n未办结",
+        "在办\n未逾期",
+        "办结率",
+        "按时\n办结率",
+    ):
+        table.add_column(name, justify="left" if name == "平台" else "right", no_wrap=True)
     rows = [(row.name, row.counts) for row in report.figures.rows] + [("合计", report.figures.total)]
     for name, c in rows:
         rates = [f"{rate}%" if rate else "—" for rate in (c.completion_rate, c.on_time_rate)]
@@ -302,5 +322,3 @@ def print_report(report: Report, console: Console) -> None:
         style = "bold red" if c.overdue and name != "合计" else "bold" if name == "合计" else None
         table.add_row(name, *map(str, counts), *rates, style=style)
     console.print(table)
-
-

@@ -42,7 +42,9 @@ TOLD_ONE_BY_ONE = 20
 @click.command("standalone")
 @db_option
 @click.option("--host", metavar="地址", help="监听的地址（默认取设置 host：127.0.0.1，只许本机访问）")
-@click.option("--port", type=click.IntRange(0, 65535), metavar="端口", help="监听的端口（默认取设置 port：8000；0 自动选择）")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), metavar="端口", help="监听的端口（默认取设置 port：8000；0 自动选择）"
+)
 @click.option("--demo", is_flag=True, help="演示：临时数据库里有 2022 年第一季度，模拟平台在加速的时钟上推送")
 def standalone_command(db: str | None, host: str | None, port: int | None, demo: bool) -> None:
     """一个进程、一个 SQLite 文件：接收推送，计算时限，标记逾期，查询与导出。
@@ -103,8 +105,15 @@ def _demo(file: Path, found: Settings, rules: Ruleset, url: str, listener: objec
     engine.prepare()
 
     def ready() -> None:
-        click.echo(f"\n演示时钟自 {show(AS_OF)} 起，每 {86400 / live.SPEED:.0f} 秒一天；云县的模拟平台正在推送，镇康县的密钥给您：")
-        for line in (*_addresses(url), f"推送密钥（镇康县 zhenkang）  {own}", f"数据在   {file}（停止时删除）", "按 Ctrl-C 停止"):
+        click.echo(
+            f"\n演示时钟自 {show(AS_OF)} 起，每 {86400 / live.SPEED:.0f} 秒一天；云县的模拟平台正在推送，镇康县的密钥给您："
+        )
+        for line in (
+            *_addresses(url),
+            f"推送密钥（镇康县 zhenkang）  {own}",
+            f"数据在   {file}（停止时删除）",
+            "按 Ctrl-C 停止",
+        ):
             click.echo(line)
         stack.callback(live.push_live(url, portals, clock, console).set)
 
@@ -245,7 +254,9 @@ def keys_create(platform: str, db: str | None) -> None:
     found = settings()
     rules = ruleset(found)
     if platform not in rules.registry:
-        raise click.BadParameter(f"没有平台 {platform}；已登记的有 {'、'.join(rules.registry.slugs)}", param_hint="平台")
+        raise click.BadParameter(
+            f"没有平台 {platform}；已登记的有 {'、'.join(rules.registry.slugs)}", param_hint="平台"
+        )
     with opened(db, found, create=True) as database, database.writing() as connection:
         identifier, key = create_key(connection, platform, SystemClock().now())
     click.echo(f"密钥编号 {identifier}，平台 {platform}（{rules.registry[platform].name}），只显示这一次：", err=True)

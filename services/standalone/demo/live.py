@@ -83,5 +83,3 @@ def push_live(url: str, key: str, clock: Clock, console: Console) -> threading.E
 
     threading.Thread(target=story, name="portal", daemon=True).start()
     return stop
-
-

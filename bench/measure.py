@@ -1,0 +1,87 @@
+"""Timing: medians of repeated runs, one core where one core is claimed, and synthetic events."""
+
+import os
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import msgspec
+
+from shared.times import SHANGHAI, isoformat
+
+TEXT = "您好，我想咨询一下南伞镇到勐捧镇的公路什么时候可以修好，现在路面坑洼不平，下雨天出行很不方便，希望有关部门尽快处理。"
+PLATFORMS = ("lincang", "linxiang", "yunxian", "fengqing", "yongde", "zhenkang", "gengma", "cangyuan", "shuangjiang")
+CATEGORIES = ("simple_inquiry", "inquiry", "help", "complaint", "suggestion", "correction")
+START = datetime(2022, 1, 1, tzinfo=SHANGHAI)
+
+
+def seconds(call: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    call()
+    return time.perf_counter() - begun
+
+
+def median(values: list[float]) -> float:
+    return statistics.median(values)
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Keep this process (and its threads) on one processor, where the system can."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="liuyan-bench-") as name:
+        yield Path(name)
+
+
+def event(subject: str, number: int, name: str, platform: str, time: datetime, **data: object) -> dict[str, object]:
+    return {
+        "specversion": "1.0",
+        "id": f"{subject}-{number}",
+        "source": f"/platforms/{platform}",
+        "type": f"liuyan.message.{name}.v1",
+        "subject": subject,
+        "time": isoformat(time),
+        "data": data,
+    }
+
+
+def lives(cases: int, seed: int = 1) -> list[dict[str, object]]:
+    """The events of so many cases, four each (received, accepted, replied, completed), in order of time over two years."""
+    rnd = random.Random(seed)  # noqa: S311
+    found: list[tuple[datetime, dict[str, object]]] = []
+    for i in range(cases):
+        subject, platform = f"m-{i}", rnd.choice(PLATFORMS)
+        at = START + timedelta(seconds=rnd.randrange(86_400 * 730))
+        steps = (
+            ("received", 0.0, {"category": rnd.choice(CATEGORIES), "title": "关于公路维修的咨询", "content": TEXT}),
+            ("accepted", 2.0, {}),
+            ("replied", rnd.choice((20, 50, 200)), {"content": f"您反映的问题已核实。{TEXT}"}),
+            ("completed", rnd.choice((210, 300)), {}),
+        )
+        for number, (name, hours, data) in enumerate(steps):
+            moment = at + timedelta(hours=hours)
+            found.append((moment, event(subject, number, name, platform, moment, **data)))
+    found.sort(key=lambda item: item[0])
+    return [item for _, item in found]
+
+
+def write_lines(file: Path, events: list[dict[str, object]]) -> None:
+    with file.open("wb") as out:
+        out.writelines(msgspec.json.encode(item) + b"\n" for item in events)

@@ -1,0 +1,61 @@
+"""100,000 cases whose deadlines fall in the same instant: how long until all are flagged (goal 5 s)."""
+
+from datetime import datetime, timedelta
+
+from bench.measure import PLATFORMS, folder, seconds
+from services.alerts.sweep import next_wake, sweep
+from services.standalone.apply import advance, evaluate_keys, take
+from services.standalone.database import Database, open_database
+from shared.deployment import load_ruleset
+from shared.events import Received, ReceivedData
+from shared.rules import Ruleset
+from shared.times import SHANGHAI
+
+CASES = 100_000
+RECEIVED = datetime(2026, 3, 3, 9, tzinfo=SHANGHAI)
+
+
+def receptions(cases: int) -> list[Received]:
+    return [
+        Received(
+            specversion="1.0",
+            id=f"r-{i}",
+            source=f"/platforms/{PLATFORMS[i % len(PLATFORMS)]}",
+            subject=f"s-{i}",
+            time=RECEIVED + timedelta(seconds=i % 20_000),
+            data=ReceivedData(category="simple_inquiry", title="关于公路维修的咨询"),
+        )
+        for i in range(cases)
+    ]
+
+
+def load(database: Database, rules: Ruleset, events: list[Received], now: datetime) -> None:
+    for start in range(0, len(events), 20_000):
+        step = events[start : start + 20_000]
+        with database.writing() as connection:
+            take(connection, step, ["bench"] * len(step), now)
+    with database.writing() as connection:
+        advance(connection, rules, now)
+
+
+def sweep_all(database: Database, rules: Ruleset, now: datetime) -> int:
+    raised = 0
+    while True:
+        with database.reading() as connection:
+            wake = next_wake(connection)
+        if wake is None or wake > now:
+            return raised
+        with database.writing() as connection:
+            raised += len(sweep(connection, rules, now, lambda c, keys, at: evaluate_keys(c, keys, rules, at)).raised)
+
+
+def main() -> None:
+    rules = load_ruleset()
+    with folder() as where:
+        database = open_database(where / "midnight.db", create=True)
+        load(database, rules, receptions(CASES), RECEIVED + timedelta(hours=10))
+        sweep_all(database, rules, datetime(2026, 3, 4, 9, tzinfo=SHANGHAI))
+        raised: list[int] = []
+        took = seconds(lambda: raised.append(sweep_all(database, rules, datetime(2026, 3, 5, tzinfo=SHANGHAI))))
+        print(f"{took:.2f} s: {CASES:,} cases overdue, {raised[0]:,} alerts recorded (reply and complete each)")
+        database.close()
