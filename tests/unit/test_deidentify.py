@@ -152,7 +152,7 @@ def written(draw: st.DrawFn, number: str) -> str:
 def is_resident_id(number: str) -> bool:
     try:
         return ric.is_valid(number)
-    except KeyError:  # stdnum on a region that is a province or city without county
+    except KeyError:  # stdnum, for an unknown county of a known province
         return False
 
 
