@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from bench.measure import PLATFORMS, folder, seconds
 from services.alerts.sweep import next_wake, sweep
-from services.standalone.apply import advance, evaluate_keys, take
+from services.standalone.apply import evaluate_keys, take_and_project
 from services.standalone.database import Database, open_database
 from shared.deployment import load_ruleset
 from shared.events import Received, ReceivedData
@@ -33,9 +33,7 @@ def load(database: Database, rules: Ruleset, events: list[Received], now: dateti
     for start in range(0, len(events), 20_000):
         step = events[start : start + 20_000]
         with database.writing() as connection:
-            take(connection, step, ["bench"] * len(step), now)
-    with database.writing() as connection:
-        advance(connection, rules, now)
+            take_and_project(connection, step, ["bench"] * len(step), rules, now)
 
 
 def sweep_all(database: Database, rules: Ruleset, now: datetime) -> int:

@@ -46,15 +46,19 @@ def _library_marks(first: date, last: date, noticed: frozenset[int]) -> tuple[di
     held = frozenset(library.special_public_holidays)
     marks: dict[date, Mark] = {}
     for day, name in library.items():
-        known = day.year in held
-        if not known and day.year in noticed:
+        year = _year_of_notice(day)
+        if year not in held and year in noticed:
             continue
-        source = notice_title(day.year) if known else "《全国年节及纪念日放假办法》推定，尚无当年通知"
-        marks[day] = Mark(working=False, name=name, source=source)
+        source = notice_title(year) if year in held else "《全国年节及纪念日放假办法》推定，尚无当年通知"
+        marks[day] = Mark(working=False, name=name.replace("; ", "、"), source=source)
     for day in library.weekend_workdays:
-        year = day.year + 1 if (day.month, day.day) >= (12, 25) else day.year
-        marks[day] = Mark(working=True, name="调休上班", source=notice_title(year))
+        marks[day] = Mark(working=True, name="调休上班", source=notice_title(_year_of_notice(day)))
     return marks, held
+
+
+def _year_of_notice(day: date) -> int:
+    """The year whose notice settles the day: the last days of December belong to the New Year of the next."""
+    return day.year + 1 if (day.month, day.day) >= (12, 25) else day.year
 
 
 def _notice_marks(notice: Notice) -> dict[date, Mark]:
@@ -92,7 +96,7 @@ def build_calendars(
     confirmed = held | years
     counties: dict[str, dict[date, Mark]] = {}
     for local in local_days:
-        mark = Mark(working=local.working, name=local.name, source=local.source, local=True)
+        mark = Mark(working=local.working, name=local.name, source=local.source)
         counties.setdefault(local.county, {})[local.date] = mark
     return Calendars(
         WorkCalendar(first, last, marks, confirmed),

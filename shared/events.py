@@ -13,14 +13,14 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 SOURCE_PREFIX = "/platforms/"
-SUBJECT_PATTERN = r"^[A-Za-z0-9_.:-]{1,64}$"
+SUBJECT_PATTERN = r"\A[A-Za-z0-9_.:-]{1,64}\Z"
 
 Subject = Annotated[str, Meta(pattern=SUBJECT_PATTERN, description="留言编号，1–64 个 A-Z a-z 0-9 . _ : -")]
-Sequence = Annotated[str, Meta(pattern=r"^-?[0-9]{1,18}$", description="同一时刻内的先后次序：写成字符串的整数")]
+Sequence = Annotated[str, Meta(pattern=r"\A-?[0-9]{1,18}\Z", description="同一时刻内的先后次序：写成字符串的整数")]
 Text = str
 
 
-class Data(Struct, frozen=True, omit_defaults=True):
+class Data(Struct, frozen=True):
     """Data of an event. Members that are not named here are ignored and not stored."""
 
 
@@ -76,7 +76,7 @@ class TallyData(Data, frozen=True):
     received: Annotated[int, Meta(ge=0, le=1_000_000_000, description="平台自己统计的当日留言数，没有则为 0")]
 
 
-class BaseEvent(Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
+class BaseEvent(Struct, frozen=True, kw_only=True, tag_field="type"):
     """What all events have."""
 
     specversion: Literal["1.0"]

@@ -74,7 +74,7 @@ def standing(case: Case) -> Standing:
         return Standing(case.platform, "", "", AWAITING, False, False, "", False)
     return Standing(
         case.platform,
-        case.received_at.isoformat()[:7],
+        f"{case.received_at.year}-{case.received_at.month:02}",
         case.category or "",
         case.outcome.value,
         case.breached,

@@ -6,12 +6,14 @@ The zone is a fixed offset: Asia/Shanghai has had no other since 1991, and the s
 
 import re
 from datetime import UTC, date, datetime, timedelta, timezone
+from functools import lru_cache
 
 SHANGHAI = timezone(timedelta(hours=8))
 FIRST_YEAR, LAST_YEAR = 2001, 2049  # of events; the calendar reaches ten years further, for their deadlines
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_MICROSECOND = timedelta(microseconds=1)
+_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(\.\d+)?([Zz]|[+-]\d\d:[0-5]\d)", re.ASCII)
 _LOCAL = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?)?", re.ASCII)
 
 
@@ -38,13 +40,22 @@ def parse_instant(text: str) -> datetime:
         parsed = datetime.fromisoformat(
             f"{day}T{clock}{(fraction or '.0')[:7].ljust(7, '0')}{'+00:00' if offset in 'Zz' else offset}"
         ).astimezone(SHANGHAI)
-    except (ValueError, OverflowError) as error:
+    except OverflowError as error:
+        raise _out_of_range() from error
+    except ValueError as error:
         raise InstantError("invalid_time", "没有这样的日期或时刻，请核对年月日、时分秒和时区") from error
+    if clock.startswith("24"):
+        raise InstantError("invalid_time", "没有 24 时，请写成次日的 00:00:00")
     if not FIRST_YEAR <= parsed.year <= LAST_YEAR:
-        raise InstantError("time_out_of_range", f"年份须在 {FIRST_YEAR} 至 {LAST_YEAR} 之间，请核对平台时钟")
+        raise _out_of_range()
     return parsed
 
 
+def _out_of_range() -> InstantError:
+    return InstantError("time_out_of_range", f"年份须在 {FIRST_YEAR} 至 {LAST_YEAR} 之间，请核对平台时钟")
+
+
+@lru_cache(maxsize=8192)
 def midnight(day: date) -> datetime:
     """The first instant of a Shanghai day."""
     return datetime(day.year, day.month, day.day, tzinfo=SHANGHAI)
@@ -52,8 +63,7 @@ def midnight(day: date) -> datetime:
 
 def to_micros(instant: datetime) -> int:
     """Microseconds since 1970-01-01T00:00Z: how instants are stored, the same in SQLite and PostgreSQL."""
-    delta = instant - _EPOCH
-    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+    return (instant - _EPOCH) // _MICROSECOND
 
 
 def from_micros(micros: int) -> datetime:

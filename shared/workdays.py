@@ -23,7 +23,6 @@ class Mark(Struct, frozen=True):
     working: bool
     name: str
     source: str
-    local: bool = False
 
 
 class Day(Struct, frozen=True):
@@ -71,7 +70,9 @@ class WorkCalendar:
             raise self._outside(day) from None
 
     def working_day(self, rank: int) -> date:
-        """The working day with that rank: the inverse of `working_days_upto`; rank >= 1."""
+        """The working day with that rank, counted from 1: the inverse of `working_days_upto`."""
+        if rank < 1:
+            raise self._outside(self.first)
         try:
             return self._nth[rank]
         except IndexError:
@@ -90,7 +91,7 @@ class WorkCalendar:
 
     def provisional(self, after: date, until: date) -> bool:
         """Whether a day d with after < d <= until is unconfirmed."""
-        return any(start <= until and end > after for start, end in self.unconfirmed)
+        return after < until and any(start <= until and end > after for start, end in self.unconfirmed)
 
     def confirmed_until(self, day: date) -> date:
         """The last day of the confirmed run that begins at `day`; the day before it when `day` is unconfirmed."""
@@ -109,15 +110,9 @@ class WorkCalendar:
         return [self.day(first + timedelta(days=i)) for i in range((last - first).days + 1)]
 
     def fingerprint(self) -> Sequence[object]:
-        """What identifies the calendar's answers, for the hash of a ruleset."""
-        weekend_rule_broken = sorted(
-            (day.isoformat(), mark.working) for day, mark in self._marks.items() if self._differs(day, mark)
-        )
-        return [self.first.isoformat(), self.last.isoformat(), sorted(self.confirmed_years), weekend_rule_broken]
-
-    @staticmethod
-    def _differs(day: date, mark: Mark) -> bool:
-        return mark.working != (day.weekday() < 5)
+        """What identifies the calendar's answers and their reasons, for the hash of a ruleset."""
+        marks = [(day.isoformat(), mark) for day, mark in sorted(self._marks.items())]
+        return [self.first.isoformat(), self.last.isoformat(), sorted(self.confirmed_years), marks]
 
     def _outside(self, day: date) -> CalendarRangeError:
         return CalendarRangeError(f"{day} 起的计数超出日历范围（{self.first} 至 {self.last}）")

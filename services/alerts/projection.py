@@ -9,16 +9,16 @@ from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import BindParameter, Connection, bindparam, delete, insert, select, update
 
 from services.alerts.rungs import DUE_TODAY, SUSPENSION, OpenTarget, open_targets
-from services.alerts.sql import chunks, upsert
+from services.alerts.sql import chunks, run_many, upsert
 from services.alerts.tables import alerts, cases, days, due_days, event_counts, figures, targets
 from shared.case import Case, Status, Verdict
 from shared.events import BaseEvent, Tally
 from shared.figures import Standing, standing
 from shared.rules import Ruleset
-from shared.times import from_micros, to_micros
+from shared.times import to_micros
 
 
 class Evaluated(Struct, frozen=True):
@@ -34,7 +34,23 @@ _STANDING = (
     cases.c.platform, cases.c.month, cases.c.category, cases.c.outcome, cases.c.breached, cases.c.suspended,
     cases.c.first_reply, cases.c.provisional,
 )  # fmt: skip
-_OLD = select(cases.c.key, cases.c.status, cases.c.complete, cases.c.due_day, cases.c.received_at, *_STANDING)
+_KEYS: BindParameter[list[str]] = bindparam("keys", expanding=True)
+_OLD = select(
+    cases.c.key,
+    cases.c.status,
+    cases.c.complete,
+    cases.c.due_day,
+    cases.c.received_at,
+    cases.c.received_day,
+    *_STANDING,
+).where(cases.c.key.in_(_KEYS))
+_OPEN_TARGETS = select(targets.c.id, targets.c.key, targets.c.round, targets.c.target, targets.c.due_at).where(
+    targets.c.key.in_(_KEYS)
+)
+_STANDING_ALERTS = select(
+    alerts.c.id, alerts.c.key, alerts.c.round, alerts.c.target, alerts.c.rung, alerts.c.due_at
+).where(alerts.c.key.in_(_KEYS), alerts.c.cleared_at.is_(None))
+_NO_CASES = delete(due_days).where(due_days.c.cases == 0)
 
 
 def row_standing(row: Any) -> Standing | None:
@@ -60,11 +76,12 @@ def project(
 def _project(
     connection: Connection, evaluated: list[Evaluated], rules: Ruleset, now: datetime, recomputed: bool
 ) -> None:
-    keys = [item.key for item in evaluated]
     standings: Counter[Standing] = Counter()
     running: Counter[tuple[str, str, str]] = Counter()
     received: Counter[tuple[str, str]] = Counter()
-    for old in connection.execute(_OLD.where(cases.c.key.in_(keys))):
+    known: list[str] = []
+    for old in connection.execute(_OLD, {"keys": [item.key for item in evaluated]}):
+        known.append(old.key)
         before = row_standing(old)
         if before is None:
             continue
@@ -72,18 +89,19 @@ def _project(
         if old.complete == Verdict.RUNNING:
             running[old.due_day, old.platform, old.category] -= 1
         if old.received_at is not None:
-            received[old.platform, _day_of(old.received_at)] -= 1
+            received[old.platform, old.received_day] -= 1
     rows = []
     for item in evaluated:
-        row = case_row(item)
+        after = None if item.case is None else standing(item.case)
+        row = case_row(item, after)
         rows.append(row)
-        if item.case is None:
+        if after is None:
             continue
-        standings[standing(item.case)] += 1
+        standings[after] += 1
         if row["complete"] == Verdict.RUNNING:
             running[row["due_day"], row["platform"], row["category"]] += 1
-        if item.case.received_at is not None:
-            received[item.case.platform, item.case.received_at.date().isoformat()] += 1
+        if row["received_at"] is not None:
+            received[row["platform"], row["received_day"]] += 1
     upsert(connection, cases, rows)
     add_figures(connection, standings)
     add_due_days(connection, running)
@@ -91,62 +109,82 @@ def _project(
         connection,
         days,
         [{"platform": p, "day": d, "received": n} for (p, d), n in sorted(received.items()) if n],
-        add=["received"],
+        add=("received",),
     )
-    _project_targets(connection, evaluated, rules, now)
-    _clear_alerts(connection, {item.key: item.case for item in evaluated}, now, recomputed)
+    _project_targets(connection, evaluated, known, rules, now)
+    if known:  # a case that was not there before has no alerts
+        found = frozenset(known)
+        _clear_alerts(connection, {item.key: item.case for item in evaluated if item.key in found}, now, recomputed)
 
 
-def _day_of(micros: int) -> str:
-    return from_micros(micros).date().isoformat()
-
-
-def case_row(item: Evaluated) -> dict[str, Any]:
-    """The row of `cases`: a case as lists and filters see it."""
-    platform, _, subject = item.key.partition("/")
-    row: dict[str, Any] = {
-        "key": item.key, "platform": platform, "subject": subject, "county": "", "status": None, "stage": None,
-        "category": None, "title": None, "outcome": None, "breached": False, "suspended": False, "provisional": False,
-        "month": "", "received_at": None, "closed_at": None, "holder": None, "rounds": 0, "first_reply": "",
-        "first_reply_due_at": None, "complete": "", "due_at": None, "due_day": None, "ruleset": "",
-        "wake_at": None if item.wake_at is None else to_micros(item.wake_at), "events_ahead": item.events_ahead,
-    }  # fmt: skip
+def case_row(item: Evaluated, now_standing: Standing | None) -> dict[str, Any]:
+    """The row of `cases`: a case as lists and filters see it; `now_standing` is the case's standing."""
     case = item.case
-    if case is None:
-        return row
-    row |= {"county": case.county, "status": case.status, "ruleset": case.ruleset}
-    if case.received_at is None:
-        return row
-    now_standing = standing(case)
+    wake_at = None if item.wake_at is None else to_micros(item.wake_at)
+    if case is None or now_standing is None or case.received_at is None:
+        platform, _, subject = item.key.partition("/")
+        known = {} if case is None else {"county": case.county, "status": case.status.value, "ruleset": case.ruleset}
+        own = {"key": item.key, "platform": platform, "subject": subject, "wake_at": wake_at}
+        return {**_NOTHING_KNOWN, **own, **known, "events_ahead": item.events_ahead}
     reply, complete = case.rounds[0].targets.reply, case.rounds[-1].targets.complete
-    row |= {
-        "stage": case.stage, "category": case.category, "title": case.title, "outcome": case.outcome,
-        "breached": case.breached, "suspended": now_standing.suspended, "provisional": case.provisional,
-        "month": now_standing.month, "received_at": to_micros(case.received_at),
-        "closed_at": None if case.closed_at is None else to_micros(case.closed_at), "holder": case.holder,
-        "rounds": len(case.rounds), "first_reply": reply.verdict, "complete": complete.verdict,
+    return {
+        "key": item.key,
+        "platform": case.platform,
+        "subject": item.key[len(case.platform) + 1 :],
+        "county": case.county,
+        "status": case.status.value,
+        "stage": None if case.stage is None else case.stage.value,
+        "category": case.category,
+        "title": case.title,
+        "outcome": now_standing.outcome,
+        "breached": case.breached,
+        "suspended": now_standing.suspended,
+        "provisional": case.provisional,
+        "month": now_standing.month,
+        "received_at": to_micros(case.received_at),
+        "received_day": case.received_at.date().isoformat(),
+        "closed_at": None if case.closed_at is None else to_micros(case.closed_at),
+        "holder": case.holder,
+        "rounds": len(case.rounds),
+        "first_reply": now_standing.reply,
         "first_reply_due_at": to_micros(reply.due_at) if reply.due_at and reply.verdict is Verdict.RUNNING else None,
+        "complete": complete.verdict.value,
         "due_at": None if complete.due_at is None else to_micros(complete.due_at),
         "due_day": None if complete.due_day is None else complete.due_day.isoformat(),
-    }  # fmt: skip
-    return row
+        "ruleset": case.ruleset,
+        "wake_at": wake_at,
+        "events_ahead": item.events_ahead,
+    }
+
+
+_NOTHING_KNOWN: dict[str, Any] = {
+    **dict.fromkeys(column.name for column in cases.columns),
+    "county": "", "breached": False, "suspended": False, "provisional": False, "month": "", "rounds": 0,
+    "first_reply": "", "complete": "", "ruleset": "",
+}  # fmt: skip
 
 
 def add_figures(connection: Connection, differences: Counter[Standing]) -> None:
     rows = [{**s._asdict(), "cases": n} for s, n in sorted(differences.items()) if n]
-    upsert(connection, figures, rows, add=["cases"])
+    upsert(connection, figures, rows, add=("cases",))
 
 
 def add_due_days(connection: Connection, differences: Counter[tuple[str, str, str]]) -> None:
-    rows = [
-        {"due_day": d, "platform": p, "category": c, "cases": n} for (d, p, c), n in sorted(differences.items()) if n
-    ]
-    upsert(connection, due_days, rows, add=["cases"])
-    if rows:
-        connection.execute(delete(due_days).where(due_days.c.cases == 0))
+    changed = [(*where, n) for where, n in sorted(differences.items()) if n]
+    rows = [{"due_day": d, "platform": p, "category": c, "cases": n} for d, p, c, n in changed]
+    upsert(connection, due_days, rows, add=("cases",))
+    if any(n < 0 for *_, n in changed):
+        connection.execute(_NO_CASES)
 
 
-def _project_targets(connection: Connection, evaluated: list[Evaluated], rules: Ruleset, now: datetime) -> None:
+_ADD_TARGET = insert(targets).values(
+    {column.name: bindparam(column.name) for column in targets.columns if column.name != "id"}
+)
+
+
+def _project_targets(
+    connection: Connection, evaluated: list[Evaluated], known: list[str], rules: Ruleset, now: datetime
+) -> None:
     """Open targets in, others out. A target that stands as it was keeps its rungs and whether it is quiet."""
     wanted: dict[tuple[str, str], OpenTarget] = {
         (item.key, target.target): target
@@ -155,11 +193,7 @@ def _project_targets(connection: Connection, evaluated: list[Evaluated], rules: 
         for target in open_targets(item.case, rules, now)
     }
     gone: list[int] = []
-    for row in connection.execute(
-        select(targets.c.id, targets.c.key, targets.c.round, targets.c.target, targets.c.due_at).where(
-            targets.c.key.in_([item.key for item in evaluated])
-        )
-    ):
+    for row in connection.execute(_OPEN_TARGETS, {"keys": known}) if known else ():
         target = wanted.get((row.key, row.target))
         if target is not None and (target.round, target.due_at) == (row.round, row.due_at):
             del wanted[row.key, row.target]
@@ -168,8 +202,9 @@ def _project_targets(connection: Connection, evaluated: list[Evaluated], rules: 
     if gone:
         connection.execute(delete(targets).where(targets.c.id.in_(gone)))
     if wanted:
-        connection.execute(
-            insert(targets),
+        run_many(
+            connection,
+            _ADD_TARGET,
             [
                 {
                     "key": key, "platform": key.partition("/")[0], "round": t.round, "target": t.target,
@@ -183,11 +218,7 @@ def _project_targets(connection: Connection, evaluated: list[Evaluated], rules: 
 
 def _clear_alerts(connection: Connection, known: dict[str, Case | None], now: datetime, recomputed: bool) -> None:
     cleared = []
-    for row in connection.execute(
-        select(alerts.c.id, alerts.c.key, alerts.c.round, alerts.c.target, alerts.c.rung, alerts.c.due_at).where(
-            alerts.c.key.in_(list(known)), alerts.c.cleared_at.is_(None)
-        )
-    ):
+    for row in connection.execute(_STANDING_ALERTS, {"keys": list(known)}):
         reason = clear_reason(known[row.key], row.round, row.target, row.rung, row.due_at)
         if reason is not None:
             moved = recomputed and reason in ("deadline_moved", "late_evidence")
@@ -241,21 +272,8 @@ def record_events(connection: Connection, events: Iterable[BaseEvent], now: date
 
 
 def _count_events(connection: Connection, counted: Counter[tuple[str, str]], last: dict[tuple[str, str], int]) -> None:
-    if not counted:
-        return
-    known = {
-        (row.platform, row.type): row.last_time
-        for row in connection.execute(
-            select(event_counts.c.platform, event_counts.c.type, event_counts.c.last_time).where(
-                event_counts.c.platform.in_({platform for platform, _ in counted})
-            )
-        )
-    }
-    rows = [
-        {"platform": p, "type": t, "events": n, "last_time": max(last[p, t], known.get((p, t), 0))}
-        for (p, t), n in sorted(counted.items())
-    ]
-    upsert(connection, event_counts, rows, add=["events"])
+    rows = [{"platform": p, "type": t, "events": n, "last_time": last[p, t]} for (p, t), n in sorted(counted.items())]
+    upsert(connection, event_counts, rows, add=("events",), latest=("last_time",))
 
 
 def _record_tally(connection: Connection, platform: str, day: str, order: tuple[int, int, str], received: int) -> None:

@@ -22,6 +22,9 @@ Recall = Callable[[Connection, Iterable[str], datetime], Iterator[Case]]
 
 MAX_LIMIT = 500
 
+# Keys are platform/subject, and "0" follows "/": a platform's keys are those between `slug/` and `slug0`.
+_OPEN = cases.c.outcome.in_([Outcome.OVERDUE.value, Outcome.PENDING.value])
+
 
 class Summary(Struct, frozen=True):
     """A case in a list. `due_at`/`due_day`: the complete target of the current round."""
@@ -81,9 +84,9 @@ def list_cases(connection: Connection, registry: Registry, filters: Filters, lim
         begun = begun or slug == platform
         if not begun or len(found) > limit:
             continue
-        after = cases.c.subject > subject if slug == platform else None
-        where = [*known, cases.c.platform == slug] + ([] if after is None else [after])
-        statement = select(cases).where(*where).order_by(cases.c.subject).limit(limit + 1 - len(found))
+        after = f"{slug}/{subject if slug == platform else ''}"
+        statement = select(cases).where(*known, cases.c.key > after, cases.c.key < f"{slug}0").order_by(cases.c.key)
+        statement = statement.limit(limit + 1 - len(found))
         found += connection.execute(statement).all()
     page = [summary(row) for row in found[:limit]]
     more = len(found) > limit
@@ -92,12 +95,7 @@ def list_cases(connection: Connection, registry: Registry, filters: Filters, lim
 
 def list_overdue(connection: Connection, filters: Filters, now: datetime, limit: int, cursor: str | None) -> Page:
     """Open cases past their deadline as of now, the oldest deadline first."""
-    limit_micros = to_micros(now)
-    overdue = or_(
-        cases.c.outcome == Outcome.OVERDUE,
-        and_(cases.c.outcome == Outcome.PENDING, cases.c.complete == "running", cases.c.due_at <= limit_micros),
-    )
-    where = [*filters.conditions(), overdue]
+    where = [*filters.conditions(), _OPEN, cases.c.due_at <= to_micros(now)]
     if cursor:
         due_at, key = _read_overdue_cursor(cursor)
         where.append(or_(cases.c.due_at > due_at, and_(cases.c.due_at == due_at, cases.c.key > key)))
@@ -163,7 +161,7 @@ def all_keys(connection: Connection, registry: Registry, platform: str | None = 
     """The keys of all cases, registry then subject."""
     for slug in registry.slugs if platform is None else (platform,):
         yield from connection.execute(
-            select(cases.c.key).where(cases.c.platform == slug).order_by(cases.c.subject)
+            select(cases.c.key).where(cases.c.key > f"{slug}/", cases.c.key < f"{slug}0").order_by(cases.c.key)
         ).scalars()
 
 
@@ -232,7 +230,7 @@ class State(Struct, frozen=True):
     tally_gap: dict[str, int]
 
 
-def state(connection: Connection, registry: Registry, months: Iterable[str], today: date) -> State:
+def state(connection: Connection, registry: Registry, months: Iterable[str], now: datetime) -> State:
     standings: Counter[Standing] = Counter()
     wanted = set(months)
     overdue: Counter[tuple[str, str]] = Counter()
@@ -247,7 +245,7 @@ def state(connection: Connection, registry: Registry, months: Iterable[str], tod
         elif s.outcome == AWAITING:
             awaiting[s.platform] += row.cases
         provisional += row.cases * s.provisional
-    due = connection.execute(select(due_days).where(due_days.c.due_day == today.isoformat()))
+    due = connection.execute(select(due_days).where(due_days.c.due_day == now.date().isoformat()))
     counts = connection.execute(select(event_counts)).all()
     last: dict[str, int] = {}
     for row in counts:
@@ -266,21 +264,15 @@ def state(connection: Connection, registry: Registry, months: Iterable[str], tod
         oldest_overdue={
             slug: first
             for slug in registry.slugs
-            if (first := _first_due(connection, slug, Outcome.OVERDUE)) is not None
+            if (first := _first_due(connection, cases.c.platform == slug)) is not None and first <= to_micros(now)
         },
-        next_deadline=connection.execute(
-            select(func.min(cases.c.due_at)).where(cases.c.outcome == Outcome.PENDING, cases.c.complete == "running")
-        ).scalar(),
+        next_deadline=_first_due(connection, cases.c.due_at > to_micros(now)),
         events={(row.platform, row.type): row.events for row in counts},
         last_event=last,
         tally_gap={row.platform: row[1] for row in gaps},
     )
 
 
-def _first_due(connection: Connection, platform: str, outcome: Outcome) -> int | None:
-    return connection.execute(
-        select(cases.c.due_at)
-        .where(cases.c.platform == platform, cases.c.outcome == outcome)
-        .order_by(cases.c.due_at)
-        .limit(1)
-    ).scalar()
+def _first_due(connection: Connection, condition: ColumnElement[bool]) -> int | None:
+    """The first deadline of an open case."""
+    return connection.execute(select(func.min(cases.c.due_at)).where(_OPEN, condition)).scalar()

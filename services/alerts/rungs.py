@@ -4,7 +4,8 @@ The rungs of a target: `due_today` at the policy's morning of `due_day`, `overdu
 the morning of the n-th working days after `due_day`. An open suspension has one: `suspended-long`.
 """
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -12,6 +13,7 @@ from shared.case import Case, Target, Verdict
 from shared.policy import Rungs
 from shared.rules import Ruleset
 from shared.times import midnight, to_micros
+from shared.workdays import WorkCalendar
 
 DUE_TODAY, OVERDUE, ESCALATED_1, ESCALATED_2, SUSPENDED_LONG = (
     "due_today", "overdue", "escalated-1", "escalated-2", "suspended-long",
@@ -57,6 +59,15 @@ def open_targets(case: Case, rules: Ruleset, now: datetime) -> list[OpenTarget]:
     return found
 
 
+@lru_cache(maxsize=4096)
+def _mornings(due_day: date, rungs: Rungs, calendar: WorkCalendar) -> tuple[int, int, int]:
+    """The morning of `due_day`, and those of the escalations after it: many cases share them."""
+    morning = timedelta(hours=rungs.morning.hour, minutes=rungs.morning.minute)
+    days = (due_day, *(calendar.nth_working_day(due_day, n) for n in rungs.escalate_after))
+    today, first, second = (to_micros(midnight(day) + morning) for day in days)
+    return today, first, second
+
+
 def _quiet(due_at: int, now: datetime) -> bool:
     return to_micros(now - QUIET_AFTER) > due_at
 
@@ -66,12 +77,8 @@ def _target(
 ) -> OpenTarget:
     assert target.due_at is not None
     assert target.due_day is not None
-    morning = timedelta(hours=rungs.morning.hour, minutes=rungs.morning.minute)
-    calendar = rules.calendar_of(platform)
-    first, second = (
-        to_micros(midnight(calendar.nth_working_day(target.due_day, n)) + morning) for n in rungs.escalate_after
-    )
-    today, due_at = to_micros(midnight(target.due_day) + morning), to_micros(target.due_at)
+    today, first, second = _mornings(target.due_day, rungs, rules.calendar_of(platform))
+    due_at = to_micros(target.due_at)
     warn = today < due_at and now < target.due_at  # nobody is warned of what is late already
     return OpenTarget(
         round=number,

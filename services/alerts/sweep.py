@@ -43,13 +43,14 @@ class Swept(Struct, frozen=True):
     more: bool
 
 
+_FIRST = select(
+    select(func.min(cases.c.wake_at)).scalar_subquery(), select(func.min(targets.c.next_at)).scalar_subquery()
+)
+
+
 def next_wake(connection: Connection) -> datetime | None:
     """The next instant at which `sweep` has something to do."""
-    first = connection.execute(
-        select(
-            select(func.min(cases.c.wake_at)).scalar_subquery(), select(func.min(targets.c.next_at)).scalar_subquery()
-        )
-    ).one()
+    first = connection.execute(_FIRST).one()
     instants = [micros for micros in first if micros is not None]
     return from_micros(min(instants)) if instants else None
 

@@ -25,6 +25,7 @@ cases = Table(
     Column("provisional", Boolean, nullable=False),
     Column("month", Text, nullable=False, comment="of the reception's local day; empty while awaiting it"),
     Column("received_at", BigInteger),
+    Column("received_day", Text),
     Column("closed_at", BigInteger),
     Column("holder", Text),
     Column("rounds", Integer, nullable=False),
@@ -36,13 +37,14 @@ cases = Table(
     Column("ruleset", Text, nullable=False),
     Column("wake_at", BigInteger, comment="when the row changes though no event arrives"),
     Column("events_ahead", Boolean, nullable=False, comment="whether a recorded event lies in the future"),
+    sqlite_with_rowid=False,
 )
-Index("cases_wake", cases.c.wake_at)
-Index("cases_list", cases.c.platform, cases.c.subject)
+_OPEN = cases.c.outcome.in_(["overdue", "pending"])
+_WAKES = cases.c.wake_at.is_not(None)
+Index("cases_wake", cases.c.wake_at, sqlite_where=_WAKES, postgresql_where=_WAKES)
 Index("cases_month", cases.c.month)
-Index("cases_due", cases.c.outcome, cases.c.due_at)
-Index("cases_platform_due", cases.c.platform, cases.c.outcome, cases.c.due_at)
-Index("cases_ruleset", cases.c.ruleset)
+Index("cases_due", cases.c.due_at, sqlite_where=_OPEN, postgresql_where=_OPEN)
+Index("cases_platform_due", cases.c.platform, cases.c.due_at, sqlite_where=_OPEN, postgresql_where=_OPEN)
 
 targets = Table(
     "targets",
@@ -61,7 +63,8 @@ targets = Table(
     UniqueConstraint("key", "target", name="targets_key"),
     comment="targets of open cases, each with the next rung of its alerts",
 )
-Index("targets_next", targets.c.next_at)
+_AHEAD = targets.c.next_at.is_not(None)
+Index("targets_next", targets.c.next_at, sqlite_where=_AHEAD, postgresql_where=_AHEAD)
 
 alerts = Table(
     "alerts",
@@ -94,6 +97,7 @@ figures = Table(
     Column("provisional", Boolean, primary_key=True),
     Column("cases", Integer, nullable=False),
     comment="how many cases stand how (shared.figures.Standing)",
+    sqlite_with_rowid=False,
 )
 
 due_days = Table(
@@ -104,6 +108,7 @@ due_days = Table(
     Column("category", Text, primary_key=True),
     Column("cases", Integer, nullable=False),
     comment="open cases whose complete target runs, by the day that it ends",
+    sqlite_with_rowid=False,
 )
 
 days = Table(

@@ -2,6 +2,8 @@
 
 import hashlib
 import secrets
+import time
+from collections.abc import Callable
 from datetime import datetime
 
 from msgspec import Struct
@@ -22,6 +24,7 @@ platform_keys = Table(
 )
 
 PREFIX = "lyk"
+FRESH_SECONDS = 0.5
 
 
 class Key(Struct, frozen=True):
@@ -69,10 +72,28 @@ def list_keys(connection: Connection) -> list[Key]:
     ]
 
 
+class KeyRing:
+    """The valid keys, kept in memory and read anew when they are older than FRESH_SECONDS or a key is not among them.
+
+    So a new key works at once, and a revoked one for FRESH_SECONDS at most.
+    """
+
+    def __init__(self, read: Callable[[], dict[str, str]], monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._read, self._monotonic = read, monotonic
+        self._valid: dict[str, str] = {}
+        self._read_at = float("-inf")
+
+    def platform_of(self, key: str) -> str | None:
+        """The platform for which the key writes; None for an unknown or revoked key."""
+        hashed, now = hash_key(key), self._monotonic()
+        if now - self._read_at >= FRESH_SECONDS or hashed not in self._valid:
+            self._valid, self._read_at = self._read(), now
+        return self._valid.get(hashed)
+
+
+def valid_keys(connection: Connection) -> dict[str, str]:
+    """Hash -> platform, of the keys that are not revoked."""
+    return {row.hash: row.platform for row in connection.execute(_VALID)}
+
+
 _VALID = select(platform_keys.c.hash, platform_keys.c.platform).where(platform_keys.c.revoked_at.is_(None))
-
-
-def platform_of(connection: Connection, key: str) -> str | None:
-    """The platform for which the key writes; None for an unknown or revoked key."""
-    row = connection.execute(_VALID.where(platform_keys.c.hash == hash_key(key))).first()
-    return None if row is None else row.platform

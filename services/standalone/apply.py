@@ -6,8 +6,9 @@ any point: the log refuses what it has, and projections are written by differenc
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, select
 
 from services.alerts.projection import Evaluated, project, record_events
 from services.alerts.sql import chunks
@@ -20,6 +21,11 @@ from shared.events import Event, accept, encode_event
 from shared.rules import Ruleset
 
 CASES_A_STEP = 2_000
+RECOMPUTING = "recomputing"
+
+
+class OtherRulesetError(Exception):
+    """The projections are of another ruleset: another process runs with other rules on the same database."""
 
 
 def take(connection: Connection, arriving: Sequence[Event], origins: Sequence[str], now: datetime) -> list[Taken]:
@@ -50,7 +56,8 @@ def evaluate_keys(connection: Connection, keys: Iterable[str], rules: Ruleset, n
     found = []
     for key, history in log.histories(connection, keys):
         case = evaluate(history, rules, now)
-        found.append(Evaluated(key, case, next_change(history, case, now), any(event.time > now for event in history)))
+        ahead = case is None or case.event_count < len(history)
+        found.append(Evaluated(key, case, next_change(history, case, now), ahead))
     return found
 
 
@@ -66,32 +73,55 @@ def behind(connection: Connection) -> list[str]:
     """The keys with events in the log that are not yet in the projections."""
     statement = (
         select(log.events.c.key)
-        .where(log.events.c.position > log.projected(connection), log.events.c.key != "")
+        .where(log.events.c.position > log.positions(connection).projected, log.events.c.key != "")
         .distinct()
         .order_by(log.events.c.key)
     )
     return list(connection.execute(statement).scalars())
 
 
-def advance(connection: Connection, rules: Ruleset, now: datetime) -> None:
-    """Bring the projections to the log's end, in this transaction."""
-    end = log.end(connection)
-    for keys in chunks(behind(connection), CASES_A_STEP):
-        project(connection, evaluate_keys(connection, keys, rules, now), rules, now)
-    log.set_projected(connection, end)
+def take_and_project(
+    connection: Connection, arriving: Sequence[Event], origins: Sequence[str], rules: Ruleset, now: datetime
+) -> list[Taken]:
+    """`take`, then bring the projections to the log's end: what a push does, in one transaction."""
+    before = log.positions(connection)
+    if before.ruleset not in ("", rules.hash):
+        raise OtherRulesetError
+    answers = take(connection, arriving, origins, now)
+    if before.projected == before.end:
+        keys = [log.case_key(e) for e, answer in zip(arriving, answers, strict=True) if answer is Taken.ACCEPTED]
+    else:  # something was logged elsewhere and is not projected yet
+        keys = behind(connection)
+    for step in chunks(dict.fromkeys(filter(None, keys)), CASES_A_STEP):
+        project(connection, evaluate_keys(connection, step, rules, now), rules, now)
+    log.set_projected(connection, log.positions(connection).end, rules.hash)
+    return answers
 
 
-def outdated(connection: Connection, rules: Ruleset) -> list[str]:
-    """The keys of cases that were computed with another ruleset (found by index)."""
-    return list(
-        connection.execute(
-            select(cases.c.key)
-            .where(or_(cases.c.ruleset < rules.hash, cases.c.ruleset > rules.hash), cases.c.ruleset != "")
-            .order_by(cases.c.key)
-        ).scalars()
-    )
+class Unfinished(NamedTuple):
+    """What an earlier run left: keys behind the log's end, and keys of cases computed with another ruleset."""
+
+    behind: list[str]
+    outdated: list[str]
+    end: int
 
 
-def recompute(connection: Connection, keys: Sequence[str], rules: Ruleset, now: datetime) -> None:
-    """Evaluate cases anew under a changed ruleset; alerts that no longer stand are cleared as `recomputed`."""
-    project(connection, evaluate_keys(connection, keys, rules, now), rules, now, recomputed=True)
+def unfinished(connection: Connection, rules: Ruleset) -> Unfinished:
+    where = log.positions(connection)
+    late = behind(connection) if where.projected != where.end else []
+    if where.ruleset == rules.hash:
+        return Unfinished(late, [], where.end)
+    other = select(cases.c.key).where(cases.c.ruleset.not_in((rules.hash, ""))).order_by(cases.c.key)
+    return Unfinished(late, list(connection.execute(other).scalars()), where.end)
+
+
+def begin_recomputing(connection: Connection) -> None:
+    """From here on the cases are of two rulesets: nobody may add to them until that is over."""
+    log.set_projected(connection, log.positions(connection).projected, RECOMPUTING)
+
+
+def recompute(
+    connection: Connection, keys: Sequence[str], rules: Ruleset, now: datetime, ruleset_changed: bool
+) -> None:
+    """Evaluate cases anew; alerts that no longer stand because the ruleset changed are cleared as `recomputed`."""
+    project(connection, evaluate_keys(connection, keys, rules, now), rules, now, recomputed=ruleset_changed)

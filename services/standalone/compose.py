@@ -19,7 +19,7 @@ from services.alerts.metrics import CaseCollector, FlagDelay
 from services.alerts.queries import State, Summary, state
 from services.ingest.app import MAX_BODY, BatchReceipt, Receipt, event_routes
 from services.ingest.door import Door
-from services.ingest.keys import platform_of
+from services.ingest.keys import KeyRing, valid_keys
 from services.ingest.metrics import IngestMetrics
 from services.sla.explain import Explanation, explain
 from services.sla.rules import evaluate
@@ -65,7 +65,7 @@ def metrics_registry(database: Database, engine: Engine, rules: Ruleset) -> tupl
 
     def read(months: Iterable[str], now: datetime) -> State:
         with database.reading() as connection:
-            return state(connection, rules.registry, months, now.date())
+            return state(connection, rules.registry, months, now)
 
     def letters() -> dict[str, int]:
         with database.reading() as connection:
@@ -78,10 +78,10 @@ def metrics_registry(database: Database, engine: Engine, rules: Ruleset) -> tupl
 def create_app(engine: Engine, registry: CollectorRegistry) -> Litestar:
     """The whole HTTP application of `liuyan standalone`."""
     database, rules = engine.database, engine.rules
-    keys = database.reader().execution_options(isolation_level="AUTOCOMMIT")
 
-    def platform(key: str) -> str | None:
-        return platform_of(keys, key)
+    def read_keys() -> dict[str, str]:
+        with database.reading() as connection:
+            return valid_keys(connection)
 
     reader = Reader(
         rules=rules,
@@ -93,7 +93,12 @@ def create_app(engine: Engine, registry: CollectorRegistry) -> Litestar:
     )
     return Litestar(
         route_handlers=[
-            *event_routes(Door(rules), engine.submit, platform, IngestMetrics(registry, rules.registry.slugs)),
+            *event_routes(
+                Door(rules),
+                engine.submit,
+                KeyRing(read_keys).platform_of,
+                IngestMetrics(registry, rules.registry.slugs),
+            ),
             *reading_routes(reader),
             *health_routes(engine.unhealthy, lambda: None),
         ],

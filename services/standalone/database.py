@@ -68,10 +68,6 @@ class Database:
         """A snapshot."""
         return self._reader.begin()
 
-    def reader(self) -> Connection:
-        """A connection of the caller's own, to be closed by it."""
-        return self._reader.connect()
-
     def close(self) -> None:
         self._writer.dispose()
         self._reader.dispose()

@@ -11,18 +11,26 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from services.alerts.projection import project
 from services.alerts.sql import chunks
 from services.alerts.sweep import Raised, next_wake, sweep
 from services.ingest.port import BusyError, Taken, UnknownOutcomeError
-from services.standalone.apply import CASES_A_STEP, advance, behind, evaluate_keys, outdated, recompute, take
+from services.standalone.apply import (
+    CASES_A_STEP,
+    begin_recomputing,
+    evaluate_keys,
+    recompute,
+    take_and_project,
+    unfinished,
+)
 from services.standalone.clock import Clock
 from services.standalone.database import Database
+from services.standalone.log import set_projected
 from shared.events import Event
 from shared.rules import Ruleset
 
@@ -63,22 +71,25 @@ class Engine:
         self._trouble: str | None = None
 
     def prepare(self, progress: Progress = lambda what, done, total: None) -> None:
-        """Finish what an earlier run left: events not yet projected, cases of another ruleset. Before `start`."""
-        with self.database.reading() as connection:
-            late, old = behind(connection), outdated(connection, self.rules)
-        self._catch_up(late, progress)
-        for done, keys in enumerate(chunks(old, CASES_A_STEP)):
-            with self.database.writing() as connection:
-                recompute(connection, keys, self.rules, self.clock.now())
-            progress("按新规则重算办件", min(len(old), (done + 1) * CASES_A_STEP), len(old))
+        """Finish what an earlier run left: events not yet projected, cases of another ruleset. Before `start`.
 
-    def _catch_up(self, keys: list[str], progress: Progress) -> None:
-        """Project keys in steps of a transaction each, then the rest and the position in one."""
-        for done, step in enumerate(chunks(keys, CASES_A_STEP)):
+        In steps of a transaction each; interrupted, the next start goes on.
+        """
+        with self.database.reading() as connection:
+            left = unfinished(connection, self.rules)
+        if left.outdated:
             with self.database.writing() as connection:
-                now = self.clock.now()
-                project(connection, evaluate_keys(connection, step, self.rules, now), self.rules, now)
-            progress("整理办件", min(len(keys), (done + 1) * CASES_A_STEP), len(keys))
+                begin_recomputing(connection)
+        for title, keys, changed in (("整理办件", left.behind, False), ("按新规则重算办件", left.outdated, True)):
+            done = 0
+            for step in chunks(keys, CASES_A_STEP):
+                with self.database.writing() as connection:
+                    recompute(connection, step, self.rules, self.clock.now(), ruleset_changed=changed)
+                done += len(step)
+                progress(title, done, len(keys))
+        if left.behind or left.outdated:
+            with self.database.writing() as connection:
+                set_projected(connection, left.end, self.rules.hash)
 
     def start(self) -> None:
         self._thread.start()
@@ -162,13 +173,11 @@ class Engine:
         self._step("gathered")
         with self.database.writing() as connection:
             now = self.clock.now()
-            answers: list[list[Taken] | Exception] = [
-                take(connection, item.events, [item.origin] * len(item.events), now) for item in batch
-            ]
-            self._step("logged")
-            advance(connection, self.rules, now)
+            events = [event for item in batch for event in item.events]
+            origins = [item.origin for item in batch for _ in item.events]
+            answers = iter(take_and_project(connection, events, origins, self.rules, now))
             self._step("projected")
-        return answers
+        return [list(islice(answers, len(item.events))) for item in batch]
 
     def _sweep(self) -> tuple[bool, float]:
         """One batch of what fell due: (whether more is waiting, else how many seconds to sleep)."""

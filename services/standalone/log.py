@@ -5,6 +5,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from msgspec import Struct
 from sqlalchemy import (
@@ -17,7 +18,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
-    func,
+    bindparam,
     insert,
     select,
 )
@@ -43,6 +44,7 @@ progress = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("position", Integer, nullable=False, comment="up to here the log is in the projections"),
+    Column("ruleset", Text, nullable=False, comment="hash of the ruleset of all the projections"),
 )
 
 dead_letters = Table(
@@ -76,16 +78,20 @@ def case_key(event: Event) -> str:
     return event.key if isinstance(event, CaseEvent) else ""
 
 
+_BY_IDENT = select(events.c.ident, events.c.body).where(events.c.ident.in_(bindparam("idents", expanding=True)))
+
+
 def known_bodies(connection: Connection, arriving: Iterable[Event]) -> dict[tuple[str, str], bytes]:
     """The bodies of those of the arriving events whose (source, id) is in the log."""
     by_ident = {ident(event): (event.source, event.id) for event in arriving}
     found: dict[tuple[str, str], bytes] = {}
     for chunk in chunks(by_ident):
-        for row in connection.execute(select(events.c.ident, events.c.body).where(events.c.ident.in_(chunk))):
-            found[by_ident[row.ident]] = row.body
+        for name, body in connection.execute(_BY_IDENT, {"idents": chunk}):
+            found[by_ident[name]] = body
     return found
 
 
+_BY_KEY = select(events.c.key, events.c.body).where(events.c.key.in_(bindparam("keys", expanding=True)))
 _APPEND = "INSERT INTO events (ident, key, body) VALUES (?, ?, ?)"
 
 
@@ -98,25 +104,32 @@ def histories(connection: Connection, keys: Iterable[str]) -> Iterator[tuple[str
     """Each case's key with all its events, in no particular order."""
     for chunk in chunks(keys):
         grouped: dict[str, list[CaseEvent]] = {key: [] for key in chunk}
-        for key, body in connection.execute(select(events.c.key, events.c.body).where(events.c.key.in_(chunk))):
+        for key, body in connection.execute(_BY_KEY, {"keys": chunk}):
             grouped[key].append(decode_event(body))
         yield from grouped.items()
 
 
-def end(connection: Connection) -> int:
-    """The position of the last event; 0 when there is none."""
-    return connection.execute(select(func.max(events.c.position))).scalar() or 0
+class Positions(NamedTuple):
+    """The position of the last event in the log (0: there is none), up to where it is in the projections, and their ruleset."""
+
+    end: int
+    projected: int
+    ruleset: str
 
 
-def projected(connection: Connection) -> int:
-    """Up to which position the log is in the projections."""
-    return connection.execute(select(progress.c.position).where(progress.c.name == CASES)).scalar() or 0
+def positions(connection: Connection) -> Positions:
+    row = connection.exec_driver_sql(
+        "SELECT (SELECT max(position) FROM events), (SELECT position FROM progress), (SELECT ruleset FROM progress)"
+    ).one()
+    return Positions(row[0] or 0, row[1] or 0, row[2] or "")
 
 
-def set_projected(connection: Connection, position: int) -> None:
+def set_projected(connection: Connection, position: int, ruleset: str) -> None:
+    """The projections hold the log up to that position, all computed with that ruleset."""
     connection.exec_driver_sql(
-        "INSERT INTO progress (name, position) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET position = excluded.position",
-        (CASES, position),
+        "INSERT INTO progress (name, position, ruleset) VALUES (?, ?, ?) "
+        "ON CONFLICT (name) DO UPDATE SET position = excluded.position, ruleset = excluded.ruleset",
+        (CASES, position, ruleset),
     )
 
 

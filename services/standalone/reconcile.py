@@ -32,7 +32,8 @@ def reconcile(
     the sweep has not come to it yet.
     """
     found: list[str] = []
-    if log.projected(connection) != log.end(connection):
+    end, projected, _ = log.positions(connection)
+    if projected != end:
         found.append("日志中有尚未整理的事件：启动服务后会自动整理")
     recount = _Recount()
     keys = list(
@@ -75,7 +76,7 @@ def _compare_case(key: str, item: Evaluated, row: Any) -> Iterator[str]:
     if row is None:
         yield f"{key}：日志中有它的事件，却没有办件行"
         return
-    for name, value in case_row(item).items():
+    for name, value in case_row(item, None if item.case is None else standing(item.case)).items():
         if getattr(row, name) != value:
             remedy = "（启动服务会按新规则重算）" if name == "ruleset" else ""
             yield f"{key}：{name} 表中为 {getattr(row, name)!r}，重新计算为 {value!r}{remedy}"

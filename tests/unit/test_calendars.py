@@ -252,6 +252,19 @@ def test_confirmed_until_is_the_last_day_of_the_run_or_the_day_before_an_unconfi
     assert NATIONAL.confirmed_until(day) == expected
 
 
+def test_an_unconfirmed_run_ends_with_its_last_day() -> None:
+    notice = Notice(year=2028, source="国办发明电〔2027〕0号", rest=(date(2028, 1, 1),))
+    calendar = small(date(2026, 1, 1), date(2028, 12, 31), [notice])
+    assert calendar.unconfirmed == (
+        (date(2026, 12, 25), date(2027, 12, 31)),
+        (date(2028, 12, 25), date(2028, 12, 31)),
+    )
+    assert calendar.provisional(date(2027, 12, 30), date(2028, 1, 5))
+    assert not calendar.provisional(date(2027, 12, 31), date(2028, 1, 5))
+    assert calendar.confirmed_until(date(2027, 12, 31)) == date(2027, 12, 30)
+    assert calendar.confirmed_until(date(2028, 1, 1)) == date(2028, 12, 24)
+
+
 def test_a_calendar_that_is_confirmed_throughout_is_confirmed_until_its_last_day() -> None:
     calendar = small(date(2021, 1, 1), date(2023, 12, 31))
     assert calendar.unconfirmed == ()

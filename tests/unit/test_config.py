@@ -234,6 +234,40 @@ keywords = ["路灯", "井盖"]
     )
 
 
+def test_a_policy_made_without_a_file_has_the_same_defaults() -> None:
+    (policy,) = parse_policy(POLICY).versions
+    assert Policy(policy.effective_from, policy.source, policy.cutoff, "a", policy.categories) == policy
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        edit(POLICY, "complete = 2", "complete = 250"),
+        edit(
+            edit(head('office_hours = ["00:00-24:00"]'), "reply", "reply_hours"),
+            "complete = 2",
+            "complete_hours = 2000",
+        ),
+        edit(
+            edit(head('office_hours = ["08:30-12:00"]'), "reply = 1", "reply_hours = 0.5"), "complete", "complete_hours"
+        ),
+        head("max_extensions = 4\nmax_extension_days = 1\nmax_suspensions = 100"),
+        head('cutoff = "00:01"'),
+        head('alerts = {morning = "00:00", escalate_after = [1, 250], suspended_long_days = 1}'),
+        head('alerts = {morning = "23:59", escalate_after = [249, 250], suspended_long_days = 366}'),
+    ],
+)
+def test_the_widest_values_that_a_policy_may_hold_are_read(text: str) -> None:
+    assert len(parse_policy(text).versions) == 1
+
+
+def test_a_notice_may_reach_from_25_december_of_the_year_before_to_its_own_last_day() -> None:
+    text = edit(edit(NOTICE, "2027-01-01", "2026-12-25"), "2027-02-20", "2027-12-31")
+    calendar = parse_calendar(text, SHIPPED.registry).national
+    assert not calendar.is_working(date(2026, 12, 25))
+    assert calendar.day(date(2027, 12, 31)).reason == "调休上班"
+
+
 @pytest.mark.parametrize("written", ['effective_from = "2022-07-01"', "effective_from = 2022-07-01"])
 def test_a_day_may_be_written_as_a_toml_date_or_as_text(written: str) -> None:
     assert parse_policy(head(written)).versions[0].effective_from == date(2022, 7, 1)
@@ -509,6 +543,15 @@ def test_the_first_problem_of_every_file_is_told_a_line_each(tmp_path: Path) -> 
         load_ruleset(None, policy, calendar)
     lines = str(caught.value).splitlines()
     assert [line.partition("：")[0] for line in lines] == [str(policy), str(calendar)]
+
+
+@pytest.mark.parametrize("broken", ["platforms", "policy", "calendar"])
+def test_one_broken_file_is_enough_to_refuse_the_deployment(tmp_path: Path, broken: str) -> None:
+    path = write(tmp_path / "broken.toml", "[")
+    with pytest.raises(ConfigError) as caught:
+        load_ruleset(**{broken: path})
+    assert str(caught.value).startswith(f"{path}：不是合法的 TOML")
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_calendar_is_not_judged_without_its_platforms(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """shared/events.py: the events, their bytes, their precedence, and what counts as the same event again."""
 
 import json
+import typing
 from datetime import date, datetime
 from typing import Any
 
@@ -119,6 +120,14 @@ def test_the_type_names_are_those_of_the_contract() -> None:
 
 def test_every_type_documents_itself() -> None:
     assert [kind.__name__ for kind in EVENT_TYPES.values() if kind.__doc__ in {None, BaseEvent.__doc__}] == []
+
+
+def test_no_event_can_be_changed_once_it_is_made() -> None:
+    def frozen(kind: type[msgspec.Struct]) -> bool:
+        return kind.__struct_config__.frozen
+
+    data = [typing.get_type_hints(kind)["data"] for kind in EVENT_TYPES.values()]
+    assert [kind.__name__ for kind in (*EVENT_TYPES.values(), *data) if not frozen(kind)] == []
 
 
 def test_an_event_knows_its_platform_and_the_key_of_its_case() -> None:

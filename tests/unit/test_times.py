@@ -1,5 +1,6 @@
 """shared/times.py: instants and days in Asia/Shanghai."""
 
+import re
 from datetime import UTC, date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
@@ -89,6 +90,14 @@ def test_digits_finer_than_a_microsecond_are_cut_never_rounded(text: str, expect
 )
 def test_a_time_without_an_offset_is_refused_as_that(text: str) -> None:
     assert reason_of_refusal(text) == "time_without_offset"
+
+
+@pytest.mark.parametrize("text", ["2022-03-01", "昨天"])
+def test_a_refusal_shows_a_form_that_is_accepted(text: str) -> None:
+    with pytest.raises(InstantError) as caught:
+        parse_instant(text)
+    (example,) = re.findall(r"\d{4}-[0-9T:+-]+", str(caught.value))
+    assert isoformat(parse_instant(example)) == example
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from services.standalone.apply import outdated
+from services.standalone.apply import unfinished
 from services.standalone.clock import SystemClock
 from services.standalone.database import Database, DatabaseUnusableError, database_file, open_database
 from services.standalone.engine import Engine
@@ -89,7 +89,7 @@ def opened(db: str | None, found: Settings, create: bool = False) -> Iterator[Da
 def require_same_rules(database: Database, rules: Ruleset) -> None:
     """A command must not mix figures of two rulesets, nor recompute those of a service that runs with other files."""
     with database.reading() as connection:
-        others = len(outdated(connection, rules))
+        others = len(unfinished(connection, rules).outdated)
     if others:
         fail(f"有 {others} 个办件是按另一套规则算出的：请使用与服务相同的规则文件，或启动 liuyan standalone 让它重算")
 

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from services.alerts.sweep import Raised
 from services.ingest.door import Door
-from services.ingest.keys import create_key, list_keys, revoke_key
+from services.ingest.keys import FRESH_SECONDS, create_key, list_keys, revoke_key
 from services.standalone.clock import AcceleratedClock, Clock, SystemClock
 from services.standalone.commands.common import (
     bring_up_to_date,
@@ -278,10 +278,11 @@ def keys_list(db: str | None) -> None:
 @click.argument("identifier", metavar="密钥编号")
 @db_option
 def keys_revoke(identifier: str, db: str | None) -> None:
-    """作废一个密钥，立即生效；已收下的事件不受影响。"""
+    """作废一个密钥：命令结束时，运行中的服务也已不再认它；已收下的事件不受影响。"""
     found = settings()
     with opened(db, found) as database, database.writing() as connection:
         known = revoke_key(connection, identifier, SystemClock().now())
     if not known:
         fail(f"没有编号为 {identifier[:40]} 的密钥；liuyan keys list 可列出")
+    threading.Event().wait(FRESH_SECONDS + 0.1)  # running services have read their keys anew by then
     click.echo(f"密钥 {identifier} 已作废")

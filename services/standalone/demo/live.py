@@ -10,7 +10,7 @@ from services.alerts.exports import Report
 from services.alerts.sweep import Raised
 from services.ingest.door import Door
 from services.ingest.refusals import Refusal
-from services.standalone.apply import advance, take
+from services.standalone.apply import take_and_project
 from services.standalone.clock import Clock
 from services.standalone.compose import recaller
 from services.standalone.database import Database
@@ -36,8 +36,7 @@ def fill(database: Database, rules: Ruleset) -> None:
     for start in range(0, len(events), BATCH):
         batch = events[start : start + BATCH]
         with database.writing() as connection:
-            take(connection, batch, ["demo"] * len(batch), AS_OF)
-            advance(connection, rules, AS_OF)
+            take_and_project(connection, batch, ["demo"] * len(batch), rules, AS_OF)
 
 
 def show_quarter(database: Database, rules: Ruleset, console: Console) -> None:

@@ -43,6 +43,7 @@ def upgrade() -> None:
         sa.Column("provisional", sa.Boolean(), nullable=False),
         sa.Column("month", sa.Text(), nullable=False, comment="of the reception's local day; empty while awaiting it"),
         sa.Column("received_at", sa.BigInteger(), nullable=True),
+        sa.Column("received_day", sa.Text(), nullable=True),
         sa.Column("closed_at", sa.BigInteger(), nullable=True),
         sa.Column("holder", sa.Text(), nullable=True),
         sa.Column("rounds", sa.Integer(), nullable=False),
@@ -55,13 +56,33 @@ def upgrade() -> None:
         sa.Column("wake_at", sa.BigInteger(), nullable=True, comment="when the row changes though no event arrives"),
         sa.Column("events_ahead", sa.Boolean(), nullable=False, comment="whether a recorded event lies in the future"),
         sa.PrimaryKeyConstraint("key"),
+        sqlite_with_rowid=False,
     )
-    op.create_index("cases_due", "cases", ["outcome", "due_at"], unique=False)
-    op.create_index("cases_list", "cases", ["platform", "subject"], unique=False)
+    op.create_index(
+        "cases_due",
+        "cases",
+        ["due_at"],
+        unique=False,
+        sqlite_where=sa.text("outcome IN ('overdue', 'pending')"),
+        postgresql_where=sa.text("outcome IN ('overdue', 'pending')"),
+    )
     op.create_index("cases_month", "cases", ["month"], unique=False)
-    op.create_index("cases_platform_due", "cases", ["platform", "outcome", "due_at"], unique=False)
-    op.create_index("cases_ruleset", "cases", ["ruleset"], unique=False)
-    op.create_index("cases_wake", "cases", ["wake_at"], unique=False)
+    op.create_index(
+        "cases_platform_due",
+        "cases",
+        ["platform", "due_at"],
+        unique=False,
+        sqlite_where=sa.text("outcome IN ('overdue', 'pending')"),
+        postgresql_where=sa.text("outcome IN ('overdue', 'pending')"),
+    )
+    op.create_index(
+        "cases_wake",
+        "cases",
+        ["wake_at"],
+        unique=False,
+        sqlite_where=sa.text("wake_at IS NOT NULL"),
+        postgresql_where=sa.text("wake_at IS NOT NULL"),
+    )
     op.create_table(
         "days",
         sa.Column("platform", sa.Text(), nullable=False),
@@ -82,6 +103,7 @@ def upgrade() -> None:
         sa.Column("cases", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("due_day", "platform", "category"),
         comment="open cases whose complete target runs, by the day that it ends",
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "event_counts",
@@ -106,6 +128,7 @@ def upgrade() -> None:
             "platform", "month", "category", "outcome", "breached", "suspended", "reply", "provisional"
         ),
         comment="how many cases stand how (shared.figures.Standing)",
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "targets",
@@ -126,4 +149,11 @@ def upgrade() -> None:
         sa.UniqueConstraint("key", "target", name="targets_key"),
         comment="targets of open cases, each with the next rung of its alerts",
     )
-    op.create_index("targets_next", "targets", ["next_at"], unique=False)
+    op.create_index(
+        "targets_next",
+        "targets",
+        ["next_at"],
+        unique=False,
+        sqlite_where=sa.text("next_at IS NOT NULL"),
+        postgresql_where=sa.text("next_at IS NOT NULL"),
+    )

@@ -35,5 +35,6 @@ def upgrade() -> None:
         "progress",
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False, comment="up to here the log is in the projections"),
+        sa.Column("ruleset", sa.Text(), nullable=False, comment="hash of the ruleset of all the projections"),
         sa.PrimaryKeyConstraint("name"),
     )
