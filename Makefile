@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 READY_DEV := $(VENV)/.ready-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast check lint types contracts format bench lock clean
+.PHONY: help run test test-fast check lint types contracts format docs bench lock clean
 
 help:  ## Lists the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,6 +46,9 @@ contracts: $(READY_DEV)
 format: $(READY_DEV)  ## Formats the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix-only .
+
+docs: $(READY)  ## Regenerates the generated pages under docs/
+	$(BIN)/python -m docs.generate
 
 bench: $(READY_DEV)  ## Measures against named alternatives in the same run and prints ratios
 	$(BIN)/python -m bench

@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime
 
 import msgspec
 
-from bench.measure import START, TEXT, event, folder, median
+from bench.measure import TEXT, event, folder, median
+from shared.times import SHANGHAI
 
 CONNECTIONS = 64
 SECONDS = 6.0
@@ -48,6 +50,7 @@ class _Requests:
             "Content-Type: application/cloudevents+json\r\nContent-Length: "
         ).encode()
         self.run, self.sent, self.taken, self.other = run, 0, 0, 0
+        self.now = datetime.now(SHANGHAI)
 
     def next(self) -> bytes:
         self.sent += 1
@@ -57,7 +60,7 @@ class _Requests:
                 1,
                 "received",
                 "zhenkang",
-                START,
+                self.now,
                 category="help",
                 title="关于公路",
                 content=TEXT,

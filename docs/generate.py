@@ -151,8 +151,8 @@ def settings() -> str:
         "`LIUYAN_CONFIG` names it. Paths are relative to the folder in which the command is started. Settings are read once,\n"
         "when a command starts. Any other variable that begins with `LIUYAN_`, and any other name in the file, is refused: a\n"
         "misspelt setting is never skipped. All problems are reported at once.\n\n"
-        "优先次序：命令行选项、环境变量、设置文件、默认值。设置文件为 TOML，由环境变量 `LIUYAN_CONFIG` 指明；路径相对于启动命令时所在的\n"
-        "文件夹。设置在命令启动时读一次。不认识的设置会被拒绝，不会被跳过；所有问题一次说完。\n\n"
+        "优先次序：命令行选项、环境变量、设置文件、默认值。设置文件为 TOML，由环境变量 `LIUYAN_CONFIG` 指明；路径相对于启动命令时所在的文件夹。"
+        "设置在命令启动时读一次。不认识的设置会被拒绝，不会被跳过；所有问题一次说完。\n\n"
         + table(["name", "environment", "kind", "default", "用途", "purpose"], rows)
         + '\n```toml\n# liuyan.toml\ndb = "/var/lib/liuyan/liuyan.db"\nport = 8000\ncalendar = "/etc/liuyan/calendar.toml"\n```\n'
         "\nWhat the three TOML files hold is in [city.md](city.md).\n"
@@ -335,7 +335,10 @@ FIELDS = {
 
 
 def field_table() -> str:
-    rows = [[f"`{pointer}`" if pointer else "(empty)", FIELDS[pointer], text.replace("<", "&lt;")] for pointer, text in REQUIREMENTS.items()]
+    rows = [
+        [f"`{pointer}`" if pointer else "(empty)", FIELDS[pointer], text.replace("<", "&lt;")]
+        for pointer, text in REQUIREMENTS.items()
+    ]
     return table(["pointer", "what it has to be", "as the refusal says it"], rows)
 
 

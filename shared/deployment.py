@@ -6,15 +6,25 @@ from pathlib import Path
 from shared.config import ConfigError, parse_calendar, parse_policy, parse_registry
 from shared.rules import Ruleset
 
+UNREADABLE: dict[type[Exception], str] = {
+    FileNotFoundError: "没有这个文件，请核对路径",
+    IsADirectoryError: "这是一个目录，请写文件的路径",
+    NotADirectoryError: "路径中有一段不是目录，请核对路径",
+    PermissionError: "没有读取的权限，请核对权限",
+    UnicodeDecodeError: "不是 UTF-8 编码，请另存为 UTF-8",
+}
+
 
 def read_text(path: Path | None, default: str) -> tuple[str, str]:
     """The text and the name to use in messages about it. Raises ConfigError when the file cannot be read."""
     if path is None:
         return (files("shared") / "defaults" / default).read_text(encoding="utf-8"), default
+    name = str(path) if str(path).isprintable() else repr(str(path))
     try:
-        return path.read_text(encoding="utf-8"), str(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}：读不出来（{error}），请核对路径、权限和 UTF-8 编码") from error
+        return path.read_text(encoding="utf-8-sig"), name  # editors of Windows write a byte order mark
+    except (OSError, ValueError) as error:  # ValueError: other bytes than UTF-8, or a path that no system has
+        reason = UNREADABLE.get(type(error), "系统打不开它，请核对路径")
+        raise ConfigError(f"{name}：读不出来：{reason}") from error
 
 
 def load_ruleset(platforms: Path | None = None, policy: Path | None = None, calendar: Path | None = None) -> Ruleset:

@@ -1,6 +1,6 @@
 """The policy: how long each category of message may take, versioned by the day from which it holds.
 
-Values only; `shared/config.py` reads them from TOML. Every number has a `source` (the document that orders it).
+Values only; `shared/config/policy.py` reads them from TOML. Every number has a `source` (the document that orders it).
 """
 
 from collections.abc import Mapping, Sequence

@@ -36,7 +36,7 @@ def event(
     **data: Any,
 ) -> CaseEvent:
     """A settled event of a case; `name` is that of SPEC §3, the rest of the keywords its data."""
-    kind = EVENT_TYPES[f"liuyan.message.{name}.v1"]
+    kind: Any = EVENT_TYPES[f"liuyan.message.{name}.v1"]
     members: dict[str, Any] = {
         "specversion": "1.0",
         "id": identifier,

@@ -9,7 +9,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import msgspec
 from sqlalchemy import Table, select
 
-from services.alerts.projection import Evaluated, case_row
 from services.alerts.queries import Recall, all_keys, standings_as_of, standings_now
 from services.alerts.rungs import DUE_TODAY, open_targets
 from services.alerts.sweep import Raised, next_wake, sweep
@@ -33,7 +32,7 @@ from shared.case import Verdict, encode_case
 from shared.events import EVENT_TYPES, SOURCE_PREFIX, CaseEvent, Event, Tally, accept
 from shared.figures import Standing, standing
 from shared.rules import Ruleset
-from shared.times import from_micros, to_micros
+from shared.times import to_micros
 from tests.fakes import FakeClock
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a folder in memory where there is one: these tests are not about the disk
@@ -248,13 +247,40 @@ def expected_standings(events: Iterable[Event], rules: Ruleset, as_of: datetime)
 
 
 def expected_rows(events: Iterable[Event], rules: Ruleset, now: datetime) -> list[Row]:
-    """The rows of `cases` as they are when each case was looked at now."""
-    rows = []
-    for key, history in grouped(events, rules).items():
-        case = evaluate(history, rules, now)
-        ahead = any(event.time > now for event in history)
-        rows.append(case_row(Evaluated(key, case, next_change(history, case, now), ahead)))
+    """The rows of `cases` as they are when each case was looked at now, in the order of their keys."""
+    rows = (_expected_row(history, rules, now) for history in grouped(events, rules).values())
     return sorted(rows, key=lambda row: str(row["key"]))
+
+
+def _expected_row(history: list[CaseEvent], rules: Ruleset, now: datetime) -> Row:
+    case, first = evaluate(history, rules, now), history[0]
+    row: Row = {
+        **dict.fromkeys(column.name for column in cases.columns),
+        **dict.fromkeys(("county", "month", "first_reply", "complete", "ruleset"), ""),
+        **dict.fromkeys(("breached", "suspended", "provisional"), False),
+        "key": first.key, "platform": first.platform, "subject": first.subject, "rounds": 0,
+        "wake_at": _micros(next_change(history, case, now)), "events_ahead": any(e.time > now for e in history),
+    }  # fmt: skip
+    if case is None:
+        return row
+    row |= {"county": case.county, "status": case.status.value, "ruleset": case.ruleset}
+    if case.received_at is None:
+        return row
+    reply, complete = case.rounds[0].targets.reply, case.rounds[-1].targets.complete
+    stopped = case.outcome == "pending" and case.status == "suspended"
+    return row | {
+        **{name: getattr(case, name) for name in ("category", "title", "breached", "provisional", "holder")},
+        "stage": case.stage and case.stage.value, "outcome": case.outcome and case.outcome.value,
+        "suspended": stopped, "month": f"{case.received_at:%Y-%m}", "received_day": f"{case.received_at:%Y-%m-%d}",
+        "received_at": _micros(case.received_at), "closed_at": _micros(case.closed_at), "rounds": len(case.rounds),
+        "first_reply": reply.verdict.value, "complete": complete.verdict.value, "due_at": _micros(complete.due_at),
+        "first_reply_due_at": _micros(reply.due_at) if reply.verdict is Verdict.RUNNING else None,
+        "due_day": None if complete.due_day is None else complete.due_day.isoformat(),
+    }  # fmt: skip
+
+
+def _micros(instant: datetime | None) -> int | None:
+    return None if instant is None else to_micros(instant)
 
 
 def expected_alerts(events: Iterable[Event], rules: Ruleset, now: datetime) -> set[Alert]:
@@ -378,8 +404,3 @@ def started(
     finally:
         engine.stop()
         database.close()
-
-
-def micros_later(micros: int, delta: timedelta) -> datetime:
-    """For reading: an instant of the tables plus a span."""
-    return from_micros(micros) + delta

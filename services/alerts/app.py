@@ -169,7 +169,7 @@ def reading_routes(reader: Reader) -> list[Any]:
         )
         try:
             with reader.reading() as connection:
-                return paged(queries.list_overdue(connection, filters, reader.now(), limit, cursor))
+                return paged(queries.list_overdue(connection, registry, filters, reader.now(), limit, cursor))
         except CursorError as error:
             raise ProblemError(problem(400, "invalid_parameter", str(error))) from error
 
@@ -227,7 +227,7 @@ def reading_routes(reader: Reader) -> list[Any]:
         periods = (Period.quarter_of(now.date()), Period.quarter_before(now.date()))
         with reader.reading() as connection:
             reports = [make_report(reader, connection, period, None) for period in periods]
-            late = queries.list_overdue(connection, Filters(), now, 50, None)
+            late = queries.list_overdue(connection, registry, Filters(), now, 50, None)
         return render(reader.rules, now, reports, late)
 
     return [cases, overdue, one_case, rates, exports, metrics, page]

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
 from services.alerts.projection import row_standing
 from services.alerts.sql import chunks
-from services.alerts.tables import cases, days, due_days, event_counts, figures
+from services.alerts.tables import OPEN, cases, days, due_days, event_counts, figures
 from shared.case import Case, Outcome
 from shared.figures import AWAITING, Figures, Standing, standing, tabulate
 from shared.registry import Registry
@@ -23,7 +23,6 @@ Recall = Callable[[Connection, Iterable[str], datetime], Iterator[Case]]
 MAX_LIMIT = 500
 
 # Keys are platform/subject, and "0" follows "/": a platform's keys are those between `slug/` and `slug0`.
-_OPEN = cases.c.outcome.in_([Outcome.OVERDUE.value, Outcome.PENDING.value])
 
 
 class Summary(Struct, frozen=True):
@@ -93,13 +92,19 @@ def list_cases(connection: Connection, registry: Registry, filters: Filters, lim
     return Page(page, _write_cursor(page[-1].key) if more and page else None)
 
 
-def list_overdue(connection: Connection, filters: Filters, now: datetime, limit: int, cursor: str | None) -> Page:
+def list_overdue(
+    connection: Connection, registry: Registry, filters: Filters, now: datetime, limit: int, cursor: str | None
+) -> Page:
     """Open cases past their deadline as of now, the oldest deadline first."""
-    where = [*filters.conditions(), _OPEN, cases.c.due_at <= to_micros(now)]
+    where = [*filters.conditions(), OPEN, cases.c.due_at <= to_micros(now)]
     if cursor:
         due_at, key = _read_overdue_cursor(cursor)
         where.append(or_(cases.c.due_at > due_at, and_(cases.c.due_at == due_at, cases.c.key > key)))
-    rows = connection.execute(select(cases).where(*where).order_by(cases.c.due_at, cases.c.key).limit(limit + 1)).all()
+    rows: list[Any] = []
+    for slug in registry.slugs if filters.platform is None else (filters.platform,):  # an index for each platform
+        statement = select(cases).where(cases.c.platform == slug, *where).order_by(cases.c.due_at, cases.c.key)
+        rows += connection.execute(statement.limit(limit + 1)).all()
+    rows.sort(key=lambda row: (row.due_at, row.key))
     page = [summary(row) for row in rows[:limit]]
     if len(rows) <= limit:
         return Page(page, None)
@@ -264,15 +269,18 @@ def state(connection: Connection, registry: Registry, months: Iterable[str], now
         oldest_overdue={
             slug: first
             for slug in registry.slugs
-            if (first := _first_due(connection, cases.c.platform == slug)) is not None and first <= to_micros(now)
+            if (first := _first_due(connection, slug)) is not None and first <= to_micros(now)
         },
-        next_deadline=_first_due(connection, cases.c.due_at > to_micros(now)),
+        next_deadline=min(filter(None, (_first_due(connection, slug, now) for slug in registry.slugs)), default=None),
         events={(row.platform, row.type): row.events for row in counts},
         last_event=last,
         tally_gap={row.platform: row[1] for row in gaps},
     )
 
 
-def _first_due(connection: Connection, condition: ColumnElement[bool]) -> int | None:
-    """The first deadline of an open case."""
-    return connection.execute(select(func.min(cases.c.due_at)).where(_OPEN, condition)).scalar()
+def _first_due(connection: Connection, platform: str, after: datetime | None = None) -> int | None:
+    """The first deadline of the platform's open cases."""
+    where = [OPEN, cases.c.platform == platform]
+    if after is not None:
+        where.append(cases.c.due_at > to_micros(after))
+    return connection.execute(select(func.min(cases.c.due_at)).where(*where)).scalar()

@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from services.alerts.projection import Evaluated, add_due_days, add_figures, project
 from services.alerts.rungs import ESCALATED_1, ESCALATED_2, NEXT_RUNG, OVERDUE
-from services.alerts.tables import alerts, cases, targets
+from services.alerts.tables import AHEAD, WAKES, alerts, cases, targets
 from shared.case import Outcome, Verdict
 from shared.figures import Standing
 from shared.rules import Ruleset
@@ -44,7 +44,8 @@ class Swept(Struct, frozen=True):
 
 
 _FIRST = select(
-    select(func.min(cases.c.wake_at)).scalar_subquery(), select(func.min(targets.c.next_at)).scalar_subquery()
+    select(func.min(cases.c.wake_at)).where(WAKES).scalar_subquery(),
+    select(func.min(targets.c.next_at)).where(AHEAD).scalar_subquery(),
 )
 
 

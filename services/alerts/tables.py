@@ -4,7 +4,18 @@ Instants are microseconds since 1970-01-01T00:00Z (`shared.times.to_micros`), da
 databases. `cases` is a projection: it can be rebuilt from the events at any time (`liuyan reconcile` compares).
 """
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    literal_column,
+)
 
 metadata = MetaData()
 
@@ -39,12 +50,12 @@ cases = Table(
     Column("events_ahead", Boolean, nullable=False, comment="whether a recorded event lies in the future"),
     sqlite_with_rowid=False,
 )
-_OPEN = cases.c.outcome.in_(["overdue", "pending"])
-_WAKES = cases.c.wake_at.is_not(None)
-Index("cases_wake", cases.c.wake_at, sqlite_where=_WAKES, postgresql_where=_WAKES)
+# Conditions of partial indexes: a query must repeat them to the letter, without bound values, for the index to be used.
+OPEN = cases.c.outcome.in_([literal_column("'overdue'"), literal_column("'pending'")])
+WAKES = cases.c.wake_at.is_not(None)
+Index("cases_wake", cases.c.wake_at, sqlite_where=WAKES, postgresql_where=WAKES)
 Index("cases_month", cases.c.month)
-Index("cases_due", cases.c.due_at, sqlite_where=_OPEN, postgresql_where=_OPEN)
-Index("cases_platform_due", cases.c.platform, cases.c.due_at, sqlite_where=_OPEN, postgresql_where=_OPEN)
+Index("cases_due", cases.c.platform, cases.c.due_at, sqlite_where=OPEN, postgresql_where=OPEN)
 
 targets = Table(
     "targets",
@@ -63,8 +74,8 @@ targets = Table(
     UniqueConstraint("key", "target", name="targets_key"),
     comment="targets of open cases, each with the next rung of its alerts",
 )
-_AHEAD = targets.c.next_at.is_not(None)
-Index("targets_next", targets.c.next_at, sqlite_where=_AHEAD, postgresql_where=_AHEAD)
+AHEAD = targets.c.next_at.is_not(None)
+Index("targets_next", targets.c.next_at, sqlite_where=AHEAD, postgresql_where=AHEAD)
 
 alerts = Table(
     "alerts",

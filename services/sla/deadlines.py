@@ -8,6 +8,7 @@ the deadline is the instant at which they reach the budget.
 
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 
 from shared.case import Suspension
@@ -36,14 +37,18 @@ def day_deadline(
     for start, end in suspended_days(suspensions):
         day = calendar.nth_working_day(cursor, remaining)
         if day < start:
-            return Deadline(midnight(day) + timedelta(minutes=cutoff), day)
+            return _at_cutoff(day, cutoff)
         if end is None:
             return None
         if start > cursor:
             counted = calendar.working_days_upto(start - ONE_DAY) - calendar.working_days_upto(cursor)
             remaining -= counted
         cursor = max(cursor, end)
-    day = calendar.nth_working_day(cursor, remaining)
+    return _at_cutoff(calendar.nth_working_day(cursor, remaining), cutoff)
+
+
+@lru_cache(maxsize=8192)
+def _at_cutoff(day: date, cutoff: int) -> Deadline:
     return Deadline(midnight(day) + timedelta(minutes=cutoff), day)
 
 
@@ -67,8 +72,10 @@ def office_deadline(
             break
         if suspension.end is None:
             return None
-        remaining -= start - cursor
-        cursor = _office_time(calendar, office, suspension.end)
+        end = _office_time(calendar, office, suspension.end)
+        if end > cursor:  # one that ended before a target was anchored anew takes nothing from it
+            remaining -= max(start, cursor) - cursor
+            cursor = end
     return _office_instant(calendar, office, cursor + remaining)
 
 

@@ -89,10 +89,9 @@ def evaluate(events: Iterable[CaseEvent], rules: Ruleset, as_of: datetime) -> Ca
 
 def next_change(events: Iterable[CaseEvent], case: Case | None, as_of: datetime) -> datetime | None:
     """The first instant after `as_of` at which `evaluate` may answer otherwise though no event arrives."""
-    changes = [event.time for event in events if event.time > as_of]
-    if case is not None and case.next_deadline is not None:
-        changes.append(case.next_deadline)
-    return min(changes, default=None)
+    deadline = None if case is None else case.next_deadline
+    ahead = min((event.time for event in events if event.time > as_of), default=None)
+    return min(filter(None, (deadline, ahead)), default=None)
 
 
 def _order(event: BaseEvent) -> tuple[datetime, int, int, str]:

@@ -57,7 +57,8 @@ def evaluate_keys(connection: Connection, keys: Iterable[str], rules: Ruleset, n
     for key, history in log.histories(connection, keys):
         case = evaluate(history, rules, now)
         ahead = case is None or case.event_count < len(history)
-        found.append(Evaluated(key, case, next_change(history, case, now), ahead))
+        wake = next_change(history, case, now) if case is None or ahead else case.next_deadline
+        found.append(Evaluated(key, case, wake, ahead))
     return found
 
 
@@ -94,7 +95,7 @@ def take_and_project(
         keys = behind(connection)
     for step in chunks(dict.fromkeys(filter(None, keys)), CASES_A_STEP):
         project(connection, evaluate_keys(connection, step, rules, now), rules, now)
-    log.set_projected(connection, log.positions(connection).end, rules.hash)
+    log.set_projected(connection, before.end + answers.count(Taken.ACCEPTED), rules.hash)
     return answers
 
 

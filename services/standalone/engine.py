@@ -38,6 +38,8 @@ logger = structlog.get_logger("engine")
 
 MAX_EVENTS = 2_000  # in one transaction
 MAX_WAITING = 5_000  # submissions; more are refused as busy
+GATHER_SECONDS = 0.003  # for more pushes to join a commit, when the last one was shared too
+SWEEP_SECONDS = 0.2  # between two looks at the deadlines while pushes keep coming
 LONGEST_SLEEP = 30.0  # seconds: bounds the harm of a clock that is set, and is the heartbeat
 
 Step = Callable[[str], None]
@@ -67,6 +69,7 @@ class Engine:
         self._queue: queue.Queue[_Submission | None] = queue.Queue(MAX_WAITING)
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._stopping = False
+        self._together = 0
         self._beat = time.monotonic()
         self._trouble: str | None = None
 
@@ -122,15 +125,16 @@ class Engine:
 
     def _run(self) -> None:
         self._step("started")
-        more, wait = True, 0.0
+        wait, swept_at = 0.0, float("-inf")
         while True:
-            batch = self._gather(0.0 if more else wait)
+            batch = self._gather(wait)
             if batch is None:
                 return
             if batch:
                 self._commit(batch)
-            more, wait = self._sweep()
             self._beat = time.monotonic()
+            if wait == 0.0 or self._queue.empty() or self._beat - swept_at >= SWEEP_SECONDS:
+                wait, swept_at = self._sweep(), self._beat
 
     def _gather(self, wait: float) -> list[_Submission] | None:
         """What has been submitted, after at most `wait` seconds; None when all is done and the engine is stopping."""
@@ -138,6 +142,8 @@ class Engine:
         size = 0
         try:
             item = self._queue.get(timeout=wait) if wait > 0 else self._queue.get_nowait()
+            if self._together > 1:
+                time.sleep(GATHER_SECONDS)
             while item is not None:
                 batch.append(item)
                 size += len(item.events)
@@ -146,6 +152,7 @@ class Engine:
                 item = self._queue.get_nowait()
         except queue.Empty:
             pass
+        self._together = len(batch)
         if not batch and self._stopping and self._queue.empty():
             return None
         return batch
@@ -179,13 +186,13 @@ class Engine:
             self._step("projected")
         return [list(islice(answers, len(item.events))) for item in batch]
 
-    def _sweep(self) -> tuple[bool, float]:
-        """One batch of what fell due: (whether more is waiting, else how many seconds to sleep)."""
+    def _sweep(self) -> float:
+        """One batch of what fell due: for how many seconds there is nothing more to do."""
         try:
             with self.database.reading() as connection:
                 wake = next_wake(connection)
             if wake is None or self.clock.seconds_until(wake) > 0:
-                return False, LONGEST_SLEEP if wake is None else min(LONGEST_SLEEP, self.clock.seconds_until(wake))
+                return LONGEST_SLEEP if wake is None else min(LONGEST_SLEEP, self.clock.seconds_until(wake))
             with self.database.writing() as connection:
                 swept = sweep(
                     connection,
@@ -197,10 +204,10 @@ class Engine:
         except SQLAlchemyError as error:
             self._trouble = "到期检查失败"
             logger.error("到期检查失败，稍后重试", action="sweep_failed", detail=str(error)[:200])
-            return False, 1.0
+            return 1.0
         if swept.raised:
             self._on_raised(swept.raised)
-        return True, 0.0
+        return 0.0
 
 
 def _tell(batch: list[_Submission], answers: Sequence[list[Taken] | Exception]) -> None:

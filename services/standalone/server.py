@@ -1,6 +1,7 @@
 """Runs the HTTP application in this process, and stops in order: no new pushes, the accepted ones finished, then the engine."""
 
 import asyncio
+import gc
 import signal
 import socket
 from collections.abc import Callable
@@ -61,6 +62,8 @@ async def _run(server: uvicorn.Server, listener: socket.socket, on_ready: Callab
     while not server.started and not serving.done():
         await asyncio.sleep(0.01)
     if server.started:
+        gc.collect()
+        gc.freeze()  # what was built at the start stays: the collector need not look at it again and again
         on_ready()
     await serving
 

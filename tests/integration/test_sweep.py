@@ -229,13 +229,14 @@ def test_each_target_has_its_own_rungs(rules: Ruleset) -> None:
     with deck(rules, at("03-01 10:00")) as found:
         found.push(received("03-01 10:00", "complaint"))
         assert told(found.sweep(at("03-09 00:00"))) == [("reply", "due_today"), ("reply", "overdue")]
+        found.clock.set(at("03-09 08:00"))
         found.push(event("a", "replied", "03-09 08:00"))
         assert found.rungs(KEY, "reply") == [("due_today", "completed"), ("overdue", "completed")]
         assert told(found.sweep(at("03-23 00:00"))) == [("complete", "due_today"), ("complete", "overdue")]
 
 
 def test_a_long_suspension_is_told_after_30_days_and_once(rules: Ruleset) -> None:
-    with deck(rules, at("03-01 10:00")) as found:
+    with deck(rules, at("03-02 10:00")) as found:
         found.push(received("03-01 10:00", "help"), event("a", "suspended", "03-02 10:00"))
         assert found.next_wake() == at("04-01 10:00")
         assert found.sweep(at("04-01 10:00") - MOMENT) == []
@@ -249,7 +250,7 @@ def test_a_long_suspension_is_told_after_30_days_and_once(rules: Ruleset) -> Non
 
 def test_the_alert_of_a_suspension_does_not_outlive_it_in_the_next_one(rules: Ruleset) -> None:
     """Resumed and suspended again in one push: the second suspension is not yet long."""
-    with deck(rules, at("03-01 10:00")) as found:
+    with deck(rules, at("03-02 10:00")) as found:
         found.push(received("03-01 10:00", "help"), event("a", "suspended", "03-02 10:00"))
         found.sweep(at("04-01 10:00"))
         found.clock.set(at("04-02 10:00"))
@@ -349,7 +350,7 @@ def test_a_refusal_past_the_reply_target_closes_its_alert(rules: Ruleset) -> Non
 
 
 def test_a_suspension_that_was_over_in_time_disproves_its_alert(rules: Ruleset) -> None:
-    with deck(rules, at("03-01 10:00")) as found:
+    with deck(rules, at("03-02 10:00")) as found:
         found.push(received("03-01 10:00", "help"), event("a", "suspended", "03-02 10:00"))
         found.sweep(at("04-02 10:00"))
         found.push(event("b", "resumed", "03-20 10:00"))
@@ -367,6 +368,7 @@ def test_cleared_late_evidence_is_raised_again_for_its_own_deadline(rules: Rules
             ("due_today", at("04-02 00:00"), "deadline_moved"),
             ("overdue", at("04-02 00:00"), "late_evidence"),
             ("overdue", at("04-01 00:00"), None),
+            ("escalated-1", at("04-01 00:00"), None),
         ]
 
 
@@ -536,6 +538,9 @@ def test_many_deadlines_at_one_instant_in_batches_between_pushes(rules: Ruleset)
         while (wake := found.next_wake()) is not None and wake <= found.now:
             found.sweep_once(batch=150)
             batches += 1
+            assert batches < 500
+            if batches > 60:
+                continue
             subject = f"s{chance.randrange(2_000):04}"
             name, time = chance.choice([("completed", "04-01 20:00"), ("completed", "04-02 08:00"), ("withdrawn", "04-01 12:00")])
             further = [
@@ -547,7 +552,6 @@ def test_many_deadlines_at_one_instant_in_batches_between_pushes(rules: Ruleset)
             if batches % 10 == 0:
                 assert found.differences() == []
                 assert found.standings_now(["2022-03"]) == expected_standings(events, rules, found.now)
-            assert batches < 500
         assert found.differences() == []
         assert found.read_cases() == expected_rows(events, rules, found.now)
         assert Counter(Counter(a[:-1] for a in found.alerts()).values()).keys() == {1}

@@ -65,7 +65,9 @@ NAMES = [
     "reopened", "rated", "rejected", "withdrawn",
 ]  # fmt: skip
 DATA: dict[str, st.SearchStrategy[dict[str, Any]]] = {
-    "received": st.fixed_dictionaries({"category": st.sampled_from(["simple_inquiry", "inquiry", "help", "complaint"])}),
+    "received": st.fixed_dictionaries(
+        {"category": st.sampled_from(["simple_inquiry", "inquiry", "help", "complaint"])}
+    ),
     "transferred": st.fixed_dictionaries({"to": st.sampled_from(["zhenkang", "gongan", "县住建局"])}),
     "recategorized": st.fixed_dictionaries(
         {"category": st.sampled_from(["simple_inquiry", "inquiry", "help", "complaint"])}
@@ -182,7 +184,7 @@ def test_a_verdict_is_that_of_the_instants(events: list[CaseEvent], rules: Rules
                 assert due is not None
                 assert due <= as_of
             case Verdict.PAUSED:
-                assert met is due is None
+                assert (met, due) == (None, None)
             case Verdict.VOID:
                 assert met is None
 
@@ -197,8 +199,8 @@ def test_the_outcome_is_that_of_the_verdicts(events: list[CaseEvent], rules: Rul
     complete = [folded.targets.complete.verdict for folded in case.rounds]
     assert case.breached == bool({Verdict.LATE, Verdict.OVERDUE} & set(complete))
     if case.status is Status.AWAITING_RECEPTION:
-        assert case.outcome is case.received_at is case.category is None
-        assert case.rounds == case.ignored == ()
+        assert (case.outcome, case.stage, case.received_at, case.category, case.holder) == (None,) * 5
+        assert (case.rounds, case.ignored) == ((), ())
     elif case.status in CLOSED:
         assert set(complete) <= {Verdict.ON_TIME, Verdict.LATE, Verdict.VOID}
         late = Verdict.LATE in complete

@@ -5,6 +5,7 @@ Days are walked one by one, office time minute by minute; whether a day is worke
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from functools import cache
 
 import chinese_calendar
 from hypothesis import given, settings
@@ -22,6 +23,12 @@ DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
 FIRST_DAYS = [date(2022, 1, 26), date(2022, 3, 30), date(2022, 4, 28), date(2022, 9, 28), date(2022, 12, 28)]
 
 
+@cache
+def is_worked(day: date) -> bool:
+    worked: bool = chinese_calendar.is_workday(day)
+    return worked
+
+
 def start_of(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=SHANGHAI)
 
@@ -37,7 +44,7 @@ def walk_days(cutoff: int, anchor: datetime, days: int, suspensions: Sequence[Su
         ]
         if any(stop.end is None for stop in touching):
             return None
-        counted += chinese_calendar.is_workday(day) and not touching
+        counted += is_worked(day) and not touching
     return Deadline(start_of(day) + cutoff * MINUTE, day)
 
 
@@ -50,7 +57,7 @@ def walk_minutes(
         if any(stop.end is None and stop.start <= now for stop in suspensions):
             return None
         minute = now.hour * 60 + now.minute
-        office = any(start <= minute < end for start, end in spans) and chinese_calendar.is_workday(now.date())
+        office = any(start <= minute < end for start, end in spans) and is_worked(now.date())
         stopped = any(stop.end is not None and stop.start <= now < stop.end for stop in suspensions)
         now += MINUTE
         counted += office and not stopped
@@ -82,9 +89,7 @@ def clocks(draw: st.DrawFn) -> tuple[datetime, list[Suspension]]:
 
 @settings(max_examples=500, deadline=None)
 @given(clocks(), st.sampled_from([24 * 60, 17 * 60 + 30, 1]), st.integers(1, 12))
-def test_days_are_counted_as_by_walking_them(
-    clock: tuple[datetime, list[Suspension]], cutoff: int, days: int
-) -> None:
+def test_days_are_counted_as_by_walking_them(clock: tuple[datetime, list[Suspension]], cutoff: int, days: int) -> None:
     anchor, suspensions = clock
     assert day_deadline(CALENDAR, cutoff, anchor, days, suspensions) == walk_days(cutoff, anchor, days, suspensions)
 

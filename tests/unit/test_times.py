@@ -27,10 +27,6 @@ INSTANTS = st.datetimes(
     datetime(LAST_YEAR, 12, 30, 23, 59, 59, 999_999),  # noqa: DTZ001
     timezones=OFFSETS,
 )
-READ_AS_A_LATER_HOUR = pytest.mark.xfail(
-    reason="minutes of an offset above 59 are carried into its hours", raises=pytest.fail.Exception
-)
-SAID_NOT_TO_EXIST = pytest.mark.xfail(reason="said to be a date that does not exist", raises=AssertionError)
 
 
 def reason_of_refusal(text: str) -> str:
@@ -141,8 +137,8 @@ def test_what_is_not_rfc_3339_is_an_invalid_time(text: str) -> None:
         "2022-03-01T09:60:00+08:00",
         "2022-03-01T09:12:61+08:00",
         "2022-03-01T09:12:00+24:00",
-        pytest.param("2022-03-01T09:12:00+08:60", marks=READ_AS_A_LATER_HOUR),
-        pytest.param("2022-03-01T09:12:00-08:99", marks=READ_AS_A_LATER_HOUR),
+        "2022-03-01T09:12:00+08:60",
+        "2022-03-01T09:12:00-08:99",
     ],
 )
 def test_a_date_time_or_offset_that_does_not_exist_is_an_invalid_time(text: str) -> None:
@@ -177,8 +173,8 @@ def test_the_first_and_the_last_accepted_instant_are_those_of_shanghai_years(tex
         "1970-01-01T00:00:00Z",
         "0001-01-02T00:00:00+08:00",
         "9999-12-31T23:59:59+08:00",
-        pytest.param("9999-12-31T23:59:59Z", marks=SAID_NOT_TO_EXIST),
-        pytest.param("0001-01-01T00:00:00+09:00", marks=SAID_NOT_TO_EXIST),
+        "9999-12-31T23:59:59Z",
+        "0001-01-01T00:00:00+09:00",
     ],
 )
 def test_a_year_outside_the_accepted_ones_is_out_of_range(text: str) -> None:

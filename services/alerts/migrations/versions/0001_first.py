@@ -61,20 +61,12 @@ def upgrade() -> None:
     op.create_index(
         "cases_due",
         "cases",
-        ["due_at"],
-        unique=False,
-        sqlite_where=sa.text("outcome IN ('overdue', 'pending')"),
-        postgresql_where=sa.text("outcome IN ('overdue', 'pending')"),
-    )
-    op.create_index("cases_month", "cases", ["month"], unique=False)
-    op.create_index(
-        "cases_platform_due",
-        "cases",
         ["platform", "due_at"],
         unique=False,
         sqlite_where=sa.text("outcome IN ('overdue', 'pending')"),
         postgresql_where=sa.text("outcome IN ('overdue', 'pending')"),
     )
+    op.create_index("cases_month", "cases", ["month"], unique=False)
     op.create_index(
         "cases_wake",
         "cases",
