@@ -1,4 +1,4 @@
-"""Statistics: how cases add up to the counts and rates of a platform for a period (SPEC: statistics).
+"""Statistics: how cases add up to the counts and rates of a platform for a period.
 
 A case contributes one `Standing`; figures are counts of standings. So figures can be kept incrementally (old standing out,
 new one in) or counted from the cases, and both must agree. Rates are exact fractions, printed half up; with a denominator

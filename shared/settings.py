@@ -1,12 +1,12 @@
 """Settings: declared once, from a TOML file and the environment (`LIUYAN_…` wins), read once, all problems told at once."""
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
 from msgspec import Struct
 
+from shared.config.table import ConfigError, parse_table
 from shared.logs import LogFormat
 
 
@@ -69,16 +69,14 @@ def read_settings(environ: Mapping[str, str], file: Path | None = None) -> Setti
 
 def _from_file(file: Path, problems: list[str]) -> dict[str, Any]:
     try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        problems.append(f"设置文件 {file}：读不出来（{error}）")
-        return {}
-    except tomllib.TOMLDecodeError as error:
-        problems.append(f"设置文件 {file}：不是合法的 TOML（{error}）")
-        return {}
-    names = [setting.name for setting in SETTINGS]
-    problems += [f"设置文件 {file}：没有 {n} 这个设置；可用的有 {'、'.join(names)}" for n in table if n not in names]
-    return {name: value for name, value in table.items() if name in names}
+        text = file.read_text(encoding="utf-8-sig")
+        return dict(parse_table(text, f"设置文件 {file}", [setting.name for setting in SETTINGS]).items)
+    except ConfigError as error:
+        problems.append(str(error))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "不是 UTF-8 文本"
+        problems.append(f"设置文件 {file}：读不出来（{reason}），请核对 LIUYAN_CONFIG")
+    return {}
 
 
 def _read(setting: Setting, given: Mapping[str, Any], problems: list[str]) -> Any:

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import httpx
+from litestar import Litestar
 from litestar.testing import TestClient
 
 from services.alerts.sweep import Raised, next_wake
@@ -103,9 +104,15 @@ def platform_of(event: Json) -> str:
 class Served(Pusher):
     """The application in this process, its engine running, its clock in the test's hand."""
 
-    def __init__(self, client: Any, database: Database, engine: Engine, clock: FakeClock, raised: list[Raised]) -> None:
-        self.client, self.database, self.engine, self.clock, self.raised = client, database, engine, clock, raised
+    def __init__(self, app: Litestar, database: Database, engine: Engine, clock: FakeClock) -> None:
+        self.app, self.database, self.engine, self.clock = app, database, engine, clock
         self.keys: dict[str, str] = {}
+        self.raised: list[Raised] = []
+
+    def push(self, *events: Json) -> None:
+        """Push events, each with its platform's key, that must be taken, and wait until the engine is at rest."""
+        super().push(*events)
+        self.settle()
 
     def set_clock(self, instant: datetime) -> None:
         """Set the clock and wait until the engine has done what is due by then."""
@@ -122,32 +129,37 @@ class Served(Pusher):
 
 
 @contextmanager
-def served(file: Path, now: datetime = AS_OF, rules: Ruleset | None = None) -> Iterator[Served]:
-    """The application over the database file, with a key for every platform."""
+def assembled(file: Path, now: datetime = AS_OF, rules: Ruleset | None = None) -> Iterator[Served]:
+    """The application over the database file, at work but without a client, with a key for every platform."""
     rules = rules or load_ruleset()
     clock = FakeClock(now)
-    raised: list[Raised] = []
     database = open_database(file, create=True)
 
     def on_raised(alerts: tuple[Raised, ...]) -> None:
         delay.observe(alerts, clock.now())
-        raised.extend(alerts)
+        service.raised.extend(alerts)
 
     engine = Engine(database, rules, clock, on_raised=on_raised)
     registry, delay = metrics_registry(database, engine, rules)
-    app = create_app(engine, registry)
+    service = Served(create_app(engine, registry), database, engine, clock)
     engine.prepare()
     engine.start()
     try:
-        with TestClient(app, raise_server_exceptions=False) as client:
-            service = Served(client, database, engine, clock, raised)
-            with database.writing() as connection:
-                service.keys = {slug: create_key(connection, slug, now)[1] for slug in rules.registry.slugs}
-            service.settle()
-            yield service
+        with database.writing() as connection:
+            service.keys = {slug: create_key(connection, slug, now)[1] for slug in rules.registry.slugs}
+        service.settle()
+        yield service
     finally:
         engine.stop()
         database.close()
+
+
+@contextmanager
+def served(file: Path, now: datetime = AS_OF, rules: Ruleset | None = None) -> Iterator[Served]:
+    """The application over the database file, with a client that asks it without a network."""
+    with assembled(file, now, rules) as service, TestClient(service.app, raise_server_exceptions=False) as client:
+        service.client = client
+        yield service
 
 
 # As a process

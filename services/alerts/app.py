@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import MediaType, Request, Response, get
-from litestar.params import Parameter
+from litestar.params import FromPath, QueryParameter
 from msgspec import Struct
 from prometheus_client import CollectorRegistry, generate_latest
 from sqlalchemy import Connection
@@ -27,14 +27,16 @@ EXPORTED = {"json": FORMATS["json"], "csv": FORMATS["csv"]}
 
 AsOf = Annotated[
     str | None,
-    Parameter(query="as_of", description="截至的时刻，RFC 3339 带时区，如 2022-04-11T00:00:00+08:00；不写即现在"),
+    QueryParameter(name="as_of", description="截至的时刻，RFC 3339 带时区，如 2022-04-11T00:00:00+08:00；不写即现在"),
 ]
-Limit = Annotated[int, Parameter(query="limit", ge=1, le=MAX_LIMIT, description=f"每页条数，1–{MAX_LIMIT}")]
-Cursor = Annotated[str | None, Parameter(query="cursor", max_length=300, description="上一页返回的 next")]
-PlatformFilter = Annotated[str | None, Parameter(query="platform", description="平台标识")]
-CountyFilter = Annotated[str | None, Parameter(query="county", description="县区标识")]
-CategoryFilter = Annotated[str | None, Parameter(query="category", max_length=64, description="类别标识")]
-HolderFilter = Annotated[str | None, Parameter(query="holder", max_length=64, description="承办者：平台标识或单位名称")]
+Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=MAX_LIMIT, description=f"每页条数，1–{MAX_LIMIT}")]
+Cursor = Annotated[str | None, QueryParameter(name="cursor", max_length=300, description="上一页返回的 next")]
+PlatformFilter = Annotated[str | None, QueryParameter(name="platform", description="平台标识")]
+CountyFilter = Annotated[str | None, QueryParameter(name="county", description="县区标识")]
+CategoryFilter = Annotated[str | None, QueryParameter(name="category", max_length=64, description="类别标识")]
+HolderFilter = Annotated[
+    str | None, QueryParameter(name="holder", max_length=64, description="承办者：平台标识或单位名称")
+]
 
 
 class CaseFile(Struct, frozen=True):
@@ -79,7 +81,9 @@ def only_known(request: Request[Any, Any, Any]) -> None:
     """Refuse query parameters that the route does not have: a misspelt filter must not silently show everything."""
     handler = request.route_handler
     definitions = (field.kwarg_definition for field in handler.parsed_fn_signature.parameters.values())
-    known = {name for definition in definitions if (name := getattr(definition, "query", None))}
+    known = {
+        definition.name for definition in definitions if isinstance(definition, QueryParameter) and definition.name
+    }
     unknown = sorted(set(request.query_params) - known)
     if unknown:
         names = "、".join(name[:40] for name in unknown)
@@ -121,10 +125,10 @@ def reading_routes(reader: Reader) -> list[Any]:
         platform: PlatformFilter = None,
         county: CountyFilter = None,
         category: CategoryFilter = None,
-        status: Annotated[str | None, Parameter(query="status", description="状态")] = None,
-        outcome: Annotated[str | None, Parameter(query="outcome", description="结果")] = None,
+        status: Annotated[str | None, QueryParameter(name="status", description="状态")] = None,
+        outcome: Annotated[str | None, QueryParameter(name="outcome", description="结果")] = None,
         holder: HolderFilter = None,
-        provisional: Annotated[bool | None, Parameter(query="provisional", description="时限是否为暂定")] = None,
+        provisional: Annotated[bool | None, QueryParameter(name="provisional", description="时限是否为暂定")] = None,
         limit: Limit = 100,
         cursor: Cursor = None,
     ) -> Response[bytes]:
@@ -175,7 +179,7 @@ def reading_routes(reader: Reader) -> list[Any]:
 
     @get("/v1/cases/{platform:str}/{subject:str}", operation_class=_CASE, summary="一个办件", tags=["查询"],
          sync_to_thread=True, before_request=only_known)  # fmt: skip
-    def one_case(platform: str, subject: str, as_of: AsOf = None) -> Response[bytes]:
+    def one_case(platform: FromPath[str], subject: FromPath[str], as_of: AsOf = None) -> Response[bytes]:
         """办件的全部：各轮时限与判定、不计事件及原因、逐日说明的截止时间、事件。"""
         instant = _instant(as_of) or reader.now()
         with reader.reading() as connection:
@@ -194,7 +198,7 @@ def reading_routes(reader: Reader) -> list[Any]:
     )
     def rates(
         period: Annotated[
-            str | None, Parameter(query="period", description="2022-03、2022Q1 或 2022；不写即本季度")
+            str | None, QueryParameter(name="period", description="2022-03、2022Q1 或 2022；不写即本季度")
         ] = None,
         as_of: AsOf = None,
     ) -> Response[bytes]:
@@ -206,7 +210,7 @@ def reading_routes(reader: Reader) -> list[Any]:
 
     @get("/v1/exports/{name:str}", operation_class=_EXPORT, summary="导出文件", tags=["查询"], sync_to_thread=True,
          before_request=only_known)  # fmt: skip
-    def exports(name: str, as_of: AsOf = None) -> Response[bytes]:
+    def exports(name: FromPath[str], as_of: AsOf = None) -> Response[bytes]:
         """文件名为 统计期.格式，如 2022Q1.csv；格式有 csv 和 json。"""
         text, dot, kind = name.rpartition(".")
         if not dot or kind not in EXPORTED:

@@ -233,7 +233,7 @@ def _clear_alerts(connection: Connection, known: dict[str, Case | None], now: da
 
 
 def clear_reason(case: Case | None, number: int, target: str, rung: str, due_at: int) -> str | None:
-    """Why a raised alert no longer stands; None while it does (SPEC: an alert is cleared with a reason)."""
+    """Why a raised alert no longer stands; None while it does."""
     if case is None or number > len(case.rounds):
         return "late_evidence"
     current = case.rounds[number - 1]

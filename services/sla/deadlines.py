@@ -1,4 +1,4 @@
-"""Counting (SPEC: rule 2): from an anchor, a budget and the suspensions to the deadline.
+"""Counting (rule 2 of `rules.py`): from an anchor, a budget and the suspensions to the deadline.
 
 The anchor's day is day 0, whatever the hour and whether or not it is a working day; a working day after it counts unless
 the clock was suspended at any moment of it; the deadline is the cutoff of the n-th counted day. Source: 民法典 201 and

@@ -1,6 +1,8 @@
 """The engine's thread: group commit, refusals, failures that stay where they belong, stopping, and two engines on one file."""
 
 import asyncio
+import contextlib
+import sqlite3
 import threading
 import time
 from collections import Counter
@@ -14,6 +16,7 @@ import pytest
 
 from services.alerts.sweep import Raised
 from services.ingest.port import BusyError, Taken, UnknownOutcomeError
+from services.standalone import database as database_module
 from services.standalone import engine as engine_module
 from services.standalone.database import Database
 from services.standalone.engine import Engine
@@ -246,30 +249,44 @@ def test_a_poisonous_submission_alone_leaves_the_engine_live(file: Path, rules: 
         assert engine.unhealthy() is None
 
 
-@pytest.mark.parametrize("trouble", ["disk full", "read-only"])
-def test_a_failing_transaction_is_an_unknown_outcome_and_passes(file: Path, rules: Ruleset, trouble: str) -> None:
-    """While the disk is full every push is told to come again, and the engine says so; afterwards all is well."""
-    big = [
-        event(f"b{i}", "received", "03-31 09:00", subject=f"b{i}", category="inquiry", content="长" * 20_000)
-        for i in range(20)
-    ]
+BIG = [
+    event(f"b{i}", "received", "03-31 09:00", subject=f"b{i}", category="inquiry", content="长" * 20_000) for i in range(20)
+]
 
-    def pragma(engine: Engine, statement: str) -> None:
+
+def test_a_full_disk_is_an_unknown_outcome_and_passes(file: Path, rules: Ruleset) -> None:
+    """While the disk is full every push is told to come again, and the engine says so; afterwards all is well."""
+
+    def pages(engine: Engine, number: int) -> None:
         with engine.database.writing() as connection:
-            connection.exec_driver_sql(statement)
+            connection.exec_driver_sql(f"PRAGMA max_page_count = {number}")
 
     with started(file, rules, FakeClock(NOW)) as engine:
         assert asyncio.run(outcome(engine.submit([count(0)], "test"))) == [Taken.ACCEPTED]
-        pragma(engine, "PRAGMA max_page_count = 1" if trouble == "disk full" else "PRAGMA query_only = ON")
+        pages(engine, 1)
         for _ in range(2):
-            assert asyncio.run(outcome(engine.submit(big, "test"))) is UnknownOutcomeError
+            assert asyncio.run(outcome(engine.submit(BIG, "test"))) is UnknownOutcomeError
             assert engine.unhealthy() == "写入失败"
-        pragma(engine, "PRAGMA max_page_count = 1000000" if trouble == "disk full" else "PRAGMA query_only = OFF")
-        assert asyncio.run(outcome(engine.submit(big, "test"))) == [Taken.ACCEPTED] * 20
+        pages(engine, 1_000_000)
+        assert asyncio.run(outcome(engine.submit(BIG, "test"))) == [Taken.ACCEPTED] * 20
         assert engine.unhealthy() is None
     with reading(file, rules) as found:
         assert len(found.logged()) == 21
         assert found.differences() == []
+
+
+def test_a_file_locked_for_too_long_is_an_unknown_outcome_and_passes(
+    file: Path, rules: Ruleset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process holds the write lock for longer than the engine waits."""
+    monkeypatch.setattr(database_module, "BUSY_SECONDS", 0.1)
+    with started(file, rules, FakeClock(NOW)) as engine, contextlib.closing(sqlite3.connect(file)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert asyncio.run(outcome(engine.submit(BIG, "test"))) is UnknownOutcomeError
+        assert engine.unhealthy() == "写入失败"
+        other.rollback()
+        assert asyncio.run(outcome(engine.submit(BIG, "test"))) == [Taken.ACCEPTED] * 20
+        assert engine.unhealthy() is None
 
 
 def test_a_caller_that_has_gone_does_not_stop_the_engine(file: Path, rules: Ruleset) -> None:
