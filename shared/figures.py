@@ -149,10 +149,13 @@ def count(standings: Mapping[Standing, int]) -> Counts:
 
 
 class Row(Struct, frozen=True):
+    """`provisional`: how many of the received have a deadline that rests on an unconfirmed day."""
+
     platform: str
     name: str
     county: str
     counts: Counts
+    provisional: int
 
 
 class Figures(Struct, frozen=True):
@@ -161,14 +164,19 @@ class Figures(Struct, frozen=True):
     rows: tuple[Row, ...]
     total: Counts
 
+    @property
+    def total_provisional(self) -> int:
+        return sum(row.provisional for row in self.rows)
+
 
 def tabulate(standings: Mapping[Standing, int], registry: Registry, months: Iterable[str]) -> Figures:
     """Figures of the months, from counted standings of any months."""
     wanted = frozenset(months)
     mine = {s: cases for s, cases in standings.items() if s.month in wanted}
-    rows = tuple(
-        Row(p.slug, p.name, p.county, count({s: cases for s, cases in mine.items() if s.platform == p.slug}))
-        for p in registry
-    )
+    rows = []
+    for p in registry:
+        here = {s: cases for s, cases in mine.items() if s.platform == p.slug}
+        provisional = sum(cases for s, cases in here.items() if s.provisional)
+        rows.append(Row(p.slug, p.name, p.county, count(here), provisional))
     sums = {name: sum(getattr(row.counts, name) for row in rows) for name in COUNTS}
-    return Figures(rows, Counts(**sums))
+    return Figures(tuple(rows), Counts(**sums))

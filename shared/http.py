@@ -1,6 +1,7 @@
 """What the services' HTTP faces share: problem+json (RFC 9457), the documented operation, and health endpoints."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -113,6 +114,7 @@ def operation(
 ) -> type[Operation]:
     """An OpenAPI operation whose answers are written out, so that the document says what the code really does."""
 
+    @dataclass
     class Documented(Operation):
         def __post_init__(self) -> None:
             self.responses = dict(responses)

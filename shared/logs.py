@@ -2,11 +2,20 @@
 
 import logging
 import sys
-from typing import Literal
+from datetime import datetime
+from typing import Any, Literal
 
 import structlog
 
+from shared.times import SHANGHAI
+
 LogFormat = Literal["auto", "json", "text"]
+
+
+def _time(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """The instant at +08:00, as everywhere else."""
+    event["timestamp"] = datetime.now(SHANGHAI).isoformat(timespec="milliseconds")
+    return event
 
 
 def configure_logs(style: LogFormat = "auto") -> None:
@@ -19,7 +28,7 @@ def configure_logs(style: LogFormat = "auto") -> None:
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=False),
+            _time,
             *([] if text else [structlog.processors.format_exc_info]),
             renderer,
         ],

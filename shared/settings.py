@@ -35,6 +35,10 @@ SETTINGS = (
 """All settings, with the default and what they are for (docs/settings.md lists them; tested)."""
 
 
+OTHER_VARIABLES = frozenset({"LIUYAN_CONFIG", "LIUYAN_SIMULATE_KEY"})
+"""Read elsewhere: the file of these settings, and the key of `liuyan simulate`."""
+
+
 class SettingsError(ValueError):
     """Some settings cannot be used; the message has a line for each."""
 
@@ -55,7 +59,7 @@ def read_settings(environ: Mapping[str, str], file: Path | None = None) -> Setti
     given = _from_file(file, problems) if file is not None else {}
     known = {setting.variable: setting.name for setting in SETTINGS}
     for variable, text in environ.items():
-        if not variable.startswith("LIUYAN_") or variable == "LIUYAN_CONFIG":
+        if not variable.startswith("LIUYAN_") or variable in OTHER_VARIABLES:
             continue
         if variable in known:
             given[known[variable]] = text

@@ -14,4 +14,6 @@ def bulletin(period: Period, figures: Figures) -> str:
     if total.accountable == 0:
         return f"{first}通过监测，无应办留言。"
     overdue = "、".join(f"{row.name}逾期未办结留言{row.counts.overdue}条" for row in rows if row.counts.overdue)
-    return f"{first}通过监测，{overdue or '无逾期未办结留言'}，办结率为{total.completion_rate}%。"
+    uncertain = figures.total_provisional
+    note = f"其中{uncertain}条的时限涉及尚未公布放假安排的日期，为暂定。" if uncertain else ""
+    return f"{first}通过监测，{overdue or '无逾期未办结留言'}，办结率为{total.completion_rate}%。{note}"

@@ -31,6 +31,7 @@ HEADERS = {
     "on_time_rate": "按时办结率(%)",
     "reply_on_time_rate": "按时答复率(%)",
     "refusal_rate": "不予受理率(%)",
+    "provisional": "其中时限暂定",
 }
 
 DEFINITIONS = {
@@ -43,6 +44,7 @@ DEFINITIONS = {
     "refusal_rate": "不予受理率 = 不予受理 ÷ 接到留言",
     "breached": "曾逾期：应办件中任何一轮的办结时限曾经逾期的",
     "suspended": "其中中止：在办未逾期中，时钟暂停的",
+    "provisional": "其中时限暂定：时限落在尚无放假通知的日子，通知公布后重新计算",
     "rounding": "百分比按精确分数四舍五入到两位小数；分母为 0 时没有比率，记为 —",
     "total": "合计由各平台的件数相加得出，不由比率平均",
 }
@@ -60,8 +62,8 @@ class Report(Struct, frozen=True):
     figures: Figures
 
 
-def figures_json(counts: Counts) -> dict[str, Any]:
-    return {name: getattr(counts, name) for name in (*COUNTS, *RATES)}
+def figures_json(counts: Counts, provisional: int) -> dict[str, Any]:
+    return {**{name: getattr(counts, name) for name in (*COUNTS, *RATES)}, "provisional": provisional}
 
 
 def report_json(report: Report) -> dict[str, Any]:
@@ -70,10 +72,15 @@ def report_json(report: Report) -> dict[str, Any]:
         "as_of": isoformat(report.as_of),
         "ruleset": report.ruleset,
         "rows": [
-            {"platform": row.platform, "name": row.name, "county": row.county, **figures_json(row.counts)}
+            {
+                "platform": row.platform,
+                "name": row.name,
+                "county": row.county,
+                **figures_json(row.counts, row.provisional),
+            }
             for row in report.figures.rows
         ],
-        "total": figures_json(report.figures.total),
+        "total": figures_json(report.figures.total, report.figures.total_provisional),
         "definitions": DEFINITIONS,
     }
 
@@ -93,8 +100,8 @@ def _csv(report: Report, registry: Registry) -> bytes:
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(["平台", "县区", *HEADERS.values()])
     for row in report.figures.rows:
-        writer.writerow([row.name, registry.county_names[row.county], *_cells(row.counts)])
-    writer.writerow(["合计", "", *_cells(report.figures.total)])
+        writer.writerow([row.name, registry.county_names[row.county], *_cells(row.counts, row.provisional)])
+    writer.writerow(["合计", "", *_cells(report.figures.total, report.figures.total_provisional)])
     writer.writerow([])
     writer.writerow(["统计期", report.period.title])
     writer.writerow(["统计截止时间", isoformat(report.as_of)])
@@ -104,5 +111,6 @@ def _csv(report: Report, registry: Registry) -> bytes:
     return text.getvalue().encode("utf-8-sig")
 
 
-def _cells(counts: Counts) -> list[str]:
-    return [str(getattr(counts, name)) for name in COUNTS] + [getattr(counts, name) or DASH for name in RATES]
+def _cells(counts: Counts, provisional: int) -> list[str]:
+    numbers = [str(getattr(counts, name)) for name in COUNTS]
+    return [*numbers, *(getattr(counts, name) or DASH for name in RATES), str(provisional)]

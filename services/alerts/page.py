@@ -40,6 +40,7 @@ def render(rules: Ruleset, now: datetime, reports: Sequence[Report], overdue: Pa
                 "holder": rules.registry.holder_name(case.holder or ""),
                 "category": rules.policies.category_name(case.category or ""),
                 "received": show(case.received_at) if case.received_at else "",
+                "provisional": case.provisional,
                 "due": show(case.due_at, case.due_day) if case.due_at else "",
             }
             for case in overdue.cases

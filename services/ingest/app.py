@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Response, post
+from litestar.exceptions import HTTPException
 from msgspec import Struct
 
 from services.ingest.door import Door
@@ -127,7 +128,13 @@ def event_routes(
         if media_type not in (SINGLE, BATCHED):
             detail = f"Content-Type 应为 {SINGLE}（一个）或 {BATCHED}（一批）"
             raise refuse(platform, Refusal(RefusalReason.UNSUPPORTED_MEDIA_TYPE, "", detail))
-        body = await request.body()
+        try:
+            body = await request.body()
+        except HTTPException as error:
+            if error.status_code != 413:
+                raise
+            detail = f"内容超过 {MAX_BODY // 1024} KiB，请分批发送"
+            raise refuse(platform, Refusal(RefusalReason.TOO_LARGE, "", detail)) from error
         return await (one if media_type == SINGLE else many)(platform, body)
 
     return [push]

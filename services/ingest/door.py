@@ -20,6 +20,9 @@ from shared.times import InstantError, parse_instant
 _PATH = re.compile(r" - at `\$(.*)`$")
 _MISSING = re.compile(r"missing required field `(\w+)`")
 _UNUSABLE = re.compile("[\x00\ud800-\udfff]")
+_CONTROLS = re.compile("[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_ONE_LINE = re.compile("[\x01-\x20\x7f-\xa0\u2028\u2029]+")
+_SINGLE_LINE = frozenset({"title", "to"})
 _TEXT_MEMBERS = ("title", "content", "reason", "note", "approved_by", "to")
 
 REQUIREMENTS: Mapping[str, str] = {
@@ -108,6 +111,7 @@ class Door:
                 raise RefusedError(
                     RefusalReason.INVALID_TEXT, f"/data/{name}", "含有不成对的代理字符或空字符，请核对编码"
                 )
+            text = _ONE_LINE.sub(" ", text).strip() if name in _SINGLE_LINE else _CONTROLS.sub("", text)
             settled[name] = deidentify(mask_known(text, known) if known else text)
         if kind is Received:
             self._settle_category(settled, day)

@@ -28,12 +28,16 @@ class ExplainedDay(Struct, frozen=True):
 
 
 class Explanation(Struct, frozen=True):
-    """Of one target. `days` ends at `due_day`, or, while it is paused, on the day on which the clock stopped."""
+    """Of one target. `source` orders the category's budget, `policy` the version of the rules.
+
+    `days` ends at `due_day`, or, while it is paused, on the day on which the clock stopped.
+    """
 
     round: int
     target: str
     anchor: datetime
     due_at: datetime | None
+    source: str
     policy: str
     days: tuple[ExplainedDay, ...]
 
@@ -46,7 +50,8 @@ def explain(case: Case, rules: Ruleset) -> list[Explanation]:
         policy = rules.policy_on(current.anchor.date())
         for name, target in (("reply", current.targets.reply), ("complete", current.targets.complete)):
             days = tuple(_days(target, current, policy, calendar))
-            found.append(Explanation(number, name, target.anchor, target.due_at, policy.source, days))
+            source = policy.category(case.category or "").source
+            found.append(Explanation(number, name, target.anchor, target.due_at, source, policy.source, days))
     return found
 
 

@@ -19,6 +19,7 @@ The rules (numbers as in docs/rules.md, where their sources are):
     like `completed`. A refusal is no way out of a breach.
 11. `reopened` starts another round. `rated` is recorded at any time, the last one stands.
 12. An event that does not fit the state is ignored with a reason, never an error.
+13. The same (source, id) again is a duplicate when it is equal as settled, else a conflict (`shared.events.accept`).
 
 `TRANSITIONS` says what each event does in each status; docs/states.md is drawn from it.
 """

@@ -105,15 +105,17 @@ class Unfinished(NamedTuple):
     behind: list[str]
     outdated: list[str]
     end: int
+    finished: bool
 
 
 def unfinished(connection: Connection, rules: Ruleset) -> Unfinished:
     where = log.positions(connection)
     late = behind(connection) if where.projected != where.end else []
     if where.ruleset == rules.hash:
-        return Unfinished(late, [], where.end)
+        return Unfinished(late, [], where.end, finished=where.projected == where.end)
     other = select(cases.c.key).where(cases.c.ruleset.not_in((rules.hash, ""))).order_by(cases.c.key)
-    return Unfinished(late, list(connection.execute(other).scalars()), where.end)
+    old = list(connection.execute(other).scalars())
+    return Unfinished(late, old, where.end, finished=not old and where.projected == where.end)
 
 
 def begin_recomputing(connection: Connection) -> None:

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+import prometheus_client
 from litestar import Litestar
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
@@ -61,6 +62,7 @@ def dead_letter_counts(connection: Connection) -> dict[str, int]:
 
 
 def metrics_registry(database: Database, engine: Engine, rules: Ruleset) -> tuple[CollectorRegistry, FlagDelay]:
+    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each counter, of no use to anybody here
     registry = CollectorRegistry()
 
     def read(months: Iterable[str], now: datetime) -> State:
@@ -91,7 +93,7 @@ def create_app(engine: Engine, registry: CollectorRegistry) -> Litestar:
         open_file=lambda connection, key, as_of: open_file(connection, rules, key, as_of),
         metrics=registry,
     )
-    return Litestar(
+    app = Litestar(
         route_handlers=[
             *event_routes(
                 Door(rules),
@@ -107,6 +109,11 @@ def create_app(engine: Engine, registry: CollectorRegistry) -> Litestar:
         request_max_body_size=MAX_BODY,
         logging_config=None,
     )
+    # Litestar replaces the components' schemas by those that it finds itself; ours are of the types that are really encoded.
+    components = app.openapi_schema.components
+    assert components is not None
+    components.schemas = _schemas()
+    return app
 
 
 def _openapi() -> OpenAPIConfig:
@@ -117,14 +124,15 @@ def _openapi() -> OpenAPIConfig:
         path="/schema",
         render_plugins=[JsonRenderPlugin(path="/openapi.json")],
         components=Components(
-            schemas=_schemas(),
             security_schemes={"key": SecurityScheme(type="http", scheme="bearer", description="平台的推送密钥")},
         ),
     )
 
 
 FiguresJson = defstruct(
-    "FiguresJson", [*((name, int) for name in COUNTS), *((name, str | None) for name in RATES)], module=__name__
+    "FiguresJson",
+    [*((name, int) for name in COUNTS), *((name, str | None) for name in RATES), ("provisional", int)],
+    module=__name__,
 )
 
 

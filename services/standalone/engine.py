@@ -72,6 +72,7 @@ class Engine:
         self._together = 0
         self._beat = time.monotonic()
         self._trouble: str | None = None
+        self._sweep_trouble: str | None = None
 
     def prepare(self, progress: Progress = lambda what, done, total: None) -> None:
         """Finish what an earlier run left: events not yet projected, cases of another ruleset. Before `start`.
@@ -90,7 +91,7 @@ class Engine:
                     recompute(connection, step, self.rules, self.clock.now(), ruleset_changed=changed)
                 done += len(step)
                 progress(title, done, len(keys))
-        if left.behind or left.outdated:
+        if not left.finished:
             with self.database.writing() as connection:
                 set_projected(connection, left.end, self.rules.hash)
 
@@ -121,7 +122,7 @@ class Engine:
             return "引擎线程已停止"
         if time.monotonic() - self._beat > 2 * LONGEST_SLEEP:
             return "引擎超过一分钟没有进展"
-        return self._trouble
+        return self._trouble or self._sweep_trouble
 
     def _run(self) -> None:
         self._step("started")
@@ -191,6 +192,7 @@ class Engine:
         try:
             with self.database.reading() as connection:
                 wake = next_wake(connection)
+            self._sweep_trouble = None
             if wake is None or self.clock.seconds_until(wake) > 0:
                 return LONGEST_SLEEP if wake is None else min(LONGEST_SLEEP, self.clock.seconds_until(wake))
             with self.database.writing() as connection:
@@ -202,9 +204,10 @@ class Engine:
                 )
                 self._step("swept")
         except SQLAlchemyError as error:
-            self._trouble = "到期检查失败"
+            self._sweep_trouble = "到期检查失败"
             logger.error("到期检查失败，稍后重试", action="sweep_failed", detail=str(error)[:200])
             return 1.0
+        self._sweep_trouble = None
         if swept.raised:
             self._on_raised(swept.raised)
         return 0.0

@@ -3,10 +3,12 @@
 `ident` (platform/id) makes an event unique; `body` is its canonical encoding. Nothing is ever updated or deleted here.
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+import msgspec
 from msgspec import Struct
 from sqlalchemy import (
     BigInteger,
@@ -19,7 +21,6 @@ from sqlalchemy import (
     Table,
     Text,
     bindparam,
-    insert,
     select,
 )
 
@@ -56,6 +57,7 @@ dead_letters = Table(
     Column("reason", Text, nullable=False),
     Column("detail", Text, nullable=False),
     Column("body", LargeBinary, comment="only what was settled and de-identified"),
+    Column("digest", Text, nullable=False, unique=True, comment="of all the above but `at`: the same is buried once"),
 )
 Index("dead_letters_reason", dead_letters.c.reason)
 
@@ -145,12 +147,18 @@ def read(connection: Connection, after: int, limit: int) -> list[tuple[int, Even
 
 
 def bury(connection: Connection, letters: Iterable[DeadLetter], at: datetime) -> None:
-    rows = [
-        {"at": to_micros(at), "origin": d.origin, "reason": d.reason, "detail": d.detail, "body": d.body}
-        for d in letters
-    ]
+    """Keep what could not be used. The same from the same place, come again, is not kept twice."""
+    rows = [(to_micros(at), d.origin, d.reason, d.detail, d.body, _digest(d)) for d in letters]
     if rows:
-        connection.execute(insert(dead_letters), rows)
+        connection.exec_driver_sql(
+            "INSERT INTO dead_letters (at, origin, reason, detail, body, digest) VALUES (?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (digest) DO NOTHING",
+            rows,
+        )
+
+
+def _digest(letter: DeadLetter) -> str:
+    return hashlib.sha256(msgspec.json.encode(letter)).hexdigest()
 
 
 def buried(connection: Connection) -> Iterator[tuple[datetime, DeadLetter]]:

@@ -101,7 +101,7 @@ def _met(target: Target) -> str:
 
 def _print_explanations(explanations: list[Explanation]) -> None:
     for found in explanations:
-        click.echo(f"\n第{found.round}轮{TARGETS[found.target]}，自 {show(found.anchor)} 起算；依据：{found.policy}")
+        click.echo(f"\n第{found.round}轮{TARGETS[found.target]}，自 {show(found.anchor)} 起算；依据：{found.source}")
         for day in found.days:
             count = f"第{day.number}个工作日" if day.counted and day.hours is None else ""
             hours = f"计 {day.hours:g} 小时" if day.hours else ""
@@ -185,6 +185,7 @@ def deadline_command(category: str, received: datetime, platform: str | None, as
                     "due_at": target.due_at,
                     "due_day": target.due_day,
                     "provisional": target.provisional,
+                    "source": each.source,
                     "policy": each.policy,
                     "explanation": each.days,
                 }

@@ -18,7 +18,9 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("detail", sa.Text(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=True, comment="only what was settled and de-identified"),
+        sa.Column("digest", sa.Text(), nullable=False, comment="of all the above but `at`: the same is buried once"),
         sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("digest"),
     )
     op.create_index("dead_letters_reason", "dead_letters", ["reason"], unique=False)
     op.create_table(
