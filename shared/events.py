@@ -13,10 +13,11 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 SOURCE_PREFIX = "/platforms/"
-SUBJECT_PATTERN = r"\A[A-Za-z0-9_.:-]{1,64}\Z"
+END = r"(?![\s\S])"  # the end of the text, alike in Python and in JSON Schema: "$" would let a final newline pass
+SUBJECT_PATTERN = rf"^[A-Za-z0-9_.:-]{{1,64}}{END}"
 
 Subject = Annotated[str, Meta(pattern=SUBJECT_PATTERN, description="留言编号，1–64 个 A-Z a-z 0-9 . _ : -")]
-Sequence = Annotated[str, Meta(pattern=r"\A-?[0-9]{1,18}\Z", description="同一时刻内的先后次序：写成字符串的整数")]
+Sequence = Annotated[str, Meta(pattern=rf"^-?[0-9]{{1,18}}{END}", description="同一时刻内的先后次序：写成字符串的整数")]
 Text = str
 
 

@@ -17,19 +17,19 @@ import time
 from collections import Counter
 from datetime import datetime
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy
-from litestar import Litestar  # noqa: F401 - imported before the first fork
 from sqlalchemy import event
 
 from services.alerts import sweep as sweep_module
 from services.standalone import apply as apply_module
 from services.standalone import engine as engine_module
 from services.standalone import replay as replay_module
+from services.standalone.cli import COMMANDS
 from services.standalone.cli import main as cli
-from services.standalone.commands import reading, serving  # noqa: F401 - the same
 from services.standalone.compose import create_app, metrics_registry
 from services.standalone.database import open_database
 from services.standalone.engine import Engine
@@ -108,6 +108,8 @@ def do(job: dict[str, Any], rules: Ruleset, tell: Any) -> None:
 
 def main() -> None:
     rules = load_ruleset()
+    for module, _ in COMMANDS.values():  # imported before the first fork
+        import_module(f"services.standalone.commands.{module}")
     wire = os.dup(1)
     os.dup2(2, 1)  # what the application prints is not part of what is told
 

@@ -9,17 +9,17 @@ import click
 VERSION = "0.1.0"
 
 COMMANDS = {
-    "standalone": ("serving", "standalone_command"),
-    "replay": ("serving", "replay_command"),
-    "keys": ("serving", "keys_group"),
-    "simulate": ("serving", "simulate_command"),
-    "case": ("reading", "case_command"),
-    "cases": ("reading", "cases_command"),
-    "deadline": ("reading", "deadline_command"),
-    "calendar": ("reading", "calendar_command"),
-    "export": ("reading", "export_command"),
-    "reconcile": ("reading", "reconcile_command"),
-    "dead-letters": ("reading", "dead_letters_command"),
+    "standalone": ("standalone", "standalone_command"),
+    "replay": ("feeding", "replay_command"),
+    "keys": ("keys", "keys_group"),
+    "simulate": ("feeding", "simulate_command"),
+    "case": ("case", "case_command"),
+    "cases": ("case", "cases_command"),
+    "deadline": ("case", "deadline_command"),
+    "calendar": ("calendar", "calendar_command"),
+    "export": ("figures", "export_command"),
+    "reconcile": ("checks", "reconcile_command"),
+    "dead-letters": ("checks", "dead_letters_command"),
 }
 """Command -> where it is; imported only when it is called, so that `liuyan --help` is quick."""
 

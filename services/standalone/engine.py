@@ -7,6 +7,7 @@ own, so that a crash at any point loses nothing and another process may write to
 """
 
 import asyncio
+import contextlib
 import queue
 import threading
 import time
@@ -68,7 +69,9 @@ class Engine:
         self._on_raised, self._step = on_raised, step
         self._queue: queue.Queue[_Submission | None] = queue.Queue(MAX_WAITING)
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
-        self._stopping = False
+        self._door = threading.Lock()
+        self._stopping = self._closed = False
+        self._writing: list[_Submission] = []
         self._together = 0
         self._beat = time.monotonic()
         self._trouble: str | None = None
@@ -101,19 +104,21 @@ class Engine:
     def stop(self) -> None:
         """Finish what was submitted, then end. Blocks until done."""
         self._stopping = True
-        self._queue.put(None)
+        with contextlib.suppress(queue.Full):  # a full queue wakes the thread as well
+            self._queue.put_nowait(None)
         self._thread.join()
 
     async def submit(self, events: Sequence[Event], origin: str) -> list[Taken]:
         """Settled events -> what became of each, durable when this returns. Raises BusyError or UnknownOutcomeError."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[list[Taken]] = loop.create_future()
-        if self._stopping or not self._thread.is_alive():
-            raise BusyError
-        try:
-            self._queue.put_nowait(_Submission(events, origin, answer, loop))
-        except queue.Full:
-            raise BusyError from None
+        with self._door:
+            if self._stopping or self._closed or not self._thread.is_alive():
+                raise BusyError
+            try:
+                self._queue.put_nowait(_Submission(events, origin, answer, loop))
+            except queue.Full:
+                raise BusyError from None
         return await answer
 
     def unhealthy(self) -> str | None:
@@ -125,24 +130,44 @@ class Engine:
         return self._trouble or self._sweep_trouble
 
     def _run(self) -> None:
-        self._step("started")
+        try:
+            self._step("started")
+            self._work()
+        except Exception:
+            logger.exception("引擎线程意外停止", action="engine_died")
+        finally:
+            self._close()
+
+    def _work(self) -> None:
         wait, swept_at = 0.0, float("-inf")
         while True:
             batch = self._gather(wait)
             if batch is None:
                 return
             if batch:
+                self._writing = batch
                 self._commit(batch)
+                self._writing = []
             self._beat = time.monotonic()
             if wait == 0.0 or self._queue.empty() or self._beat - swept_at >= SWEEP_SECONDS:
                 wait, swept_at = self._sweep(), self._beat
+
+    def _close(self) -> None:
+        """Nobody waits for an answer that will not come: what was being written is unknown, what was waiting is not stored."""
+        with self._door:
+            self._closed = True
+        _tell(self._writing, [UnknownOutcomeError()] * len(self._writing))
+        while not self._queue.empty():
+            item = self._queue.get_nowait()
+            if item is not None:
+                _tell([item], [BusyError()])
 
     def _gather(self, wait: float) -> list[_Submission] | None:
         """What has been submitted, after at most `wait` seconds; None when all is done and the engine is stopping."""
         batch: list[_Submission] = []
         size = 0
         try:
-            item = self._queue.get(timeout=wait) if wait > 0 else self._queue.get_nowait()
+            item = self._queue.get_nowait() if self._stopping or wait <= 0 else self._queue.get(timeout=wait)
             if self._together > 1:
                 time.sleep(GATHER_SECONDS)
             while item is not None:
@@ -209,7 +234,12 @@ class Engine:
             return 1.0
         self._sweep_trouble = None
         if swept.raised:
-            self._on_raised(swept.raised)
+            try:
+                self._on_raised(swept.raised)
+            except (
+                Exception
+            ):  # a closed terminal, say: the flags are recorded, and telling of them is not the engine's work
+                logger.exception("提醒未能显示", action="observer_failed")
         return 0.0
 
 
@@ -219,12 +249,13 @@ def _tell(batch: list[_Submission], answers: Sequence[list[Taken] | Exception]) 
     for submission, answer in zip(batch, answers, strict=True):
         by_loop.setdefault(submission.loop, []).append((submission.answer, answer))
     for loop, answered in by_loop.items():
-        loop.call_soon_threadsafe(_resolve, answered)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the caller has gone, and may push again
+            loop.call_soon_threadsafe(_resolve, answered)
 
 
 def _resolve(answered: list[tuple["asyncio.Future[list[Taken]]", list[Taken] | Exception]]) -> None:
     for future, answer in answered:
-        if future.cancelled():
+        if future.done():
             continue
         if isinstance(answer, Exception):
             future.set_exception(answer)

@@ -161,8 +161,12 @@ def test_the_metrics_hold_the_published_figures(loaded: Loaded) -> None:
         platform: sum(n for (slug, _), n in cases.items() if slug == platform) for platform in PUBLISHED["received"]
     }
     assert received == PUBLISHED["received"]
-    assert {platform: n for (platform, outcome), n in cases.items() if outcome == "overdue" and n} == PUBLISHED["overdue"]
-    sums = {outcome: sum(n for (_, o), n in cases.items() if o == outcome) for outcome in ("on_time", "late", "overdue")}
+    assert {platform: n for (platform, outcome), n in cases.items() if outcome == "overdue" and n} == PUBLISHED[
+        "overdue"
+    ]
+    sums = {
+        outcome: sum(n for (_, o), n in cases.items() if o == outcome) for outcome in ("on_time", "late", "overdue")
+    }
     done, accountable = int(sums["on_time"] + sums["late"]), int(sum(sums.values()))
     assert (done, accountable) == (109, 114)
     assert percent(done, accountable) == PUBLISHED["total"]["completion_rate"]
@@ -179,7 +183,9 @@ def test_no_way_in_makes_a_difference_to_any_export_case_or_count(loaded: Loaded
     listed = [ran("cases", "--as-of", isoformat(AS_OF), "--jsonl", "--db", place.file).raw for place in (loaded, demo)]
     assert listed[0] == listed[1]
     assert len(listed[0].splitlines()) == 114
-    tallies = [[line for line in place.service.metrics().splitlines() if "tally_gap{" in line] for place in (loaded, demo)]
+    tallies = [
+        [line for line in place.service.metrics().splitlines() if "tally_gap{" in line] for place in (loaded, demo)
+    ]
     assert tallies[0] == tallies[1]
     assert all(line.endswith(" 0.0") for line in tallies[0])
 
@@ -227,7 +233,9 @@ def test_the_demonstration_prints_the_published_sentence_and_serves_the_publishe
 def test_the_demonstrations_metrics_hold_the_published_figures(demonstration: Running) -> None:
     lines = [line for line in demonstration.metrics().splitlines() if f'period="{QUARTER}"' in line]
     overdue = [line for line in lines if 'outcome="overdue"' in line and not line.endswith(" 0.0")]
-    assert overdue == ['liuyan_period_cases{county="zhenkang",outcome="overdue",period="2022Q1",platform="zhenkang"} 5.0']
+    assert overdue == [
+        'liuyan_period_cases{county="zhenkang",outcome="overdue",period="2022Q1",platform="zhenkang"} 5.0'
+    ]
 
 
 @pytest.mark.slow

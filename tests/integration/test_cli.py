@@ -154,7 +154,10 @@ def test_a_number_that_is_none_is_told_in_chinese(words: list[str]) -> None:
     assert "range" not in wrong(*words)
 
 
-@pytest.mark.parametrize("command", ["case zhenkang/x", "cases", f"export {QUARTER}", "reconcile", "dead-letters", "keys list", "keys revoke x"])
+@pytest.mark.parametrize(
+    "command",
+    ["case zhenkang/x", "cases", f"export {QUARTER}", "reconcile", "dead-letters", "keys list", "keys revoke x"],
+)
 def test_a_reading_command_makes_no_database_where_there_is_none(tmp_path: Path, command: str) -> None:
     file = tmp_path / "none.db"
     assert str(file) in failed(*command.split(), "--db", file)
@@ -172,7 +175,12 @@ def test_a_file_that_is_no_database_of_ours_is_a_failure(tmp_path: Path, command
 
 @pytest.mark.parametrize(
     ("db", "said"),
-    [("postgresql://x/y", "只用 SQLite"), ("sqlite:///:memory:", "只用 SQLite"), ("sqlite://", "只用 SQLite"), ("://", "")],
+    [
+        ("postgresql://x/y", "只用 SQLite"),
+        ("sqlite:///:memory:", "只用 SQLite"),
+        ("sqlite://", "只用 SQLite"),
+        ("://", ""),
+    ],
 )
 def test_a_database_that_is_no_file_is_a_failure(db: str, said: str) -> None:
     assert said in failed("cases", "--db", db)
@@ -225,7 +233,9 @@ def test_a_case_is_told_as_of_the_past(quarter: Path) -> None:
     assert outcome("2022-03-26T00:00:00+08:00") == "overdue"
 
 
-@pytest.mark.parametrize("key", ["zhenkang/nothing", "nowhere/x", "zhenkang", "zhenkang/", "/", "", "zhenkang/a/b", "'; DROP"])
+@pytest.mark.parametrize(
+    "key", ["zhenkang/nothing", "nowhere/x", "zhenkang", "zhenkang/", "/", "", "zhenkang/a/b", "'; DROP"]
+)
 @pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])
 def test_an_unknown_key_is_a_failure(quarter: Path, key: str, form: list[str]) -> None:
     assert "没有办件" in failed("case", key, *form, "--db", quarter)
@@ -255,7 +265,9 @@ def test_the_cases_of_one_platform_are_listed_alone(quarter: Path) -> None:
 
 
 def test_the_cases_as_of_the_past_are_those_known_then(quarter: Path) -> None:
-    listed = ran("cases", "--as-of", "2022-01-31T24:00:00+08:00".replace("31T24", "31T23"), "--jsonl", "--db", quarter).jsonl()
+    listed = ran(
+        "cases", "--as-of", "2022-01-31T24:00:00+08:00".replace("31T24", "31T23"), "--jsonl", "--db", quarter
+    ).jsonl()
     assert listed
     assert max(case["received_at"] for case in listed if case["received_at"]) < "2022-02"
     assert len(listed) < 114
@@ -268,7 +280,6 @@ def test_the_cases_for_people_are_a_line_each(quarter: Path) -> None:
     assert "zhenkang/zk-2022-0015\t在办\t逾期未办结\t" in "\n".join(lines)
 
 
-@pytest.mark.xfail(reason="titles are printed as they came, with line breaks and control characters")
 def test_a_title_with_line_breaks_or_control_characters_stays_on_its_line(tmp_path: Path) -> None:
     file = tmp_path / "hostile.db"
     lines = written(tmp_path / "lines.jsonl", received("a", title="一\n二\t三\x1b[2J四"))
@@ -376,7 +387,11 @@ def test_the_sentence_is_correct_chinese_also_with_nothing_overdue_or_nothing_at
 def test_several_platforms_with_something_overdue_are_joined_and_the_others_left_out(tmp_path: Path) -> None:
     file = tmp_path / "two.db"
     lines = written(
-        tmp_path / "lines.jsonl", received("a", platform="gengma"), received("b"), received("c"), received("d", platform="yunxian")
+        tmp_path / "lines.jsonl",
+        received("a", platform="gengma"),
+        received("b"),
+        received("c"),
+        received("d", platform="yunxian"),
     )
     ran("replay", lines, "--db", file)
     told = ran("export", "2022-03", "--db", file).out
@@ -422,9 +437,19 @@ BAD_LINES: list[tuple[Json | str | bytes, str]] = [
 def test_bad_lines_go_to_the_dead_letters_with_their_number_and_the_good_ones_are_taken(tmp_path: Path) -> None:
     file = tmp_path / "replay.db"
     conflicting = received("good", title="另一个")
-    lines = written(tmp_path / "lines.jsonl", received("good"), "", *(line for line, _ in BAD_LINES), "  ", conflicting, received("last"))
+    lines = written(
+        tmp_path / "lines.jsonl",
+        received("good"),
+        "",
+        *(line for line, _ in BAD_LINES),
+        "  ",
+        conflicting,
+        received("last"),
+    )
     finished = ran("replay", lines, "--db", file)
-    assert finished.out == f"读入 {len(BAD_LINES) + 5} 行：新事件 2，重复 0，冲突 1，不合要求 {len(BAD_LINES)}，空行 2\n"
+    assert (
+        finished.out == f"读入 {len(BAD_LINES) + 5} 行：新事件 2，重复 0，冲突 1，不合要求 {len(BAD_LINES)}，空行 2\n"
+    )
     assert "死信" in finished.error
     letters = ran("dead-letters", "--jsonl", "--db", file).jsonl()
     assert {(letter["origin"], letter["reason"]) for letter in letters} == {
@@ -439,7 +464,9 @@ def test_bad_lines_go_to_the_dead_letters_with_their_number_and_the_good_ones_ar
 def test_the_dead_letters_hold_no_personal_data_of_what_was_refused(tmp_path: Path) -> None:
     file = tmp_path / "personal.db"
     secret = received("a", title="欧阳测试 13912345678", contact={"name": "欧阳测试", "phone": "13912345678"})
-    lines = written(tmp_path / "lines.jsonl", secret | {"time": "昨天"}, secret, received("a", title="13912345678 另一个"))
+    lines = written(
+        tmp_path / "lines.jsonl", secret | {"time": "昨天"}, secret, received("a", title="13912345678 另一个")
+    )
     assert "冲突 1，不合要求 1" in ran("replay", lines, "--db", file).out
     for form in ([], ["--jsonl"]):
         told = ran("dead-letters", *form, "--db", file).out
@@ -450,7 +477,10 @@ def test_the_dead_letters_hold_no_personal_data_of_what_was_refused(tmp_path: Pa
 @pytest.mark.xfail(reason="UnicodeEncodeError out of the door ends the whole replay", raises=UnicodeEncodeError)
 def test_a_lone_surrogate_in_a_line_does_not_end_the_replay(tmp_path: Path) -> None:
     line = json.dumps(received("a") | {"specversion": "\ud800"})
-    assert "不合要求 1" in ran("replay", written(tmp_path / "lines.jsonl", line, received("b")), "--db", tmp_path / "x.db").out
+    assert (
+        "不合要求 1"
+        in ran("replay", written(tmp_path / "lines.jsonl", line, received("b")), "--db", tmp_path / "x.db").out
+    )
 
 
 def test_a_second_replay_finds_duplicates_only_and_changes_no_case(tmp_path: Path) -> None:
@@ -461,7 +491,10 @@ def test_a_second_replay_finds_duplicates_only_and_changes_no_case(tmp_path: Pat
     number = len(quarter_events())
     assert re.fullmatch(rf"读入 {number} 行：新事件 \d+，重复 \d+，冲突 0，不合要求 0，空行 0\n", first)
     before = dump(file)
-    assert ran("replay", lines, "--db", file).out == f"读入 {number} 行：新事件 0，重复 {number}，冲突 0，不合要求 0，空行 0\n"
+    assert (
+        ran("replay", lines, "--db", file).out
+        == f"读入 {number} 行：新事件 0，重复 {number}，冲突 0，不合要求 0，空行 0\n"
+    )
     assert dump(file) == before
     assert ran("cases", "--as-of", THEN, "--jsonl", "--db", file).raw == cases
 
@@ -552,7 +585,9 @@ def test_a_key_is_created_listed_and_revoked(tmp_path: Path) -> None:
     assert identifier in {row[0] for row in rows}
     assert key not in ran("keys", "list", "--db", file).out
     assert ran("keys", "revoke", identifier, "--db", file).out == f"密钥 {identifier} 已作废\n"
-    states = {row[0]: row[3] for row in (line.split("\t") for line in ran("keys", "list", "--db", file).out.splitlines())}
+    states = {
+        row[0]: row[3] for row in (line.split("\t") for line in ran("keys", "list", "--db", file).out.splitlines())
+    }
     assert "作废" in states.pop(identifier)
     assert set(states.values()) == {"有效"}
 
@@ -568,7 +603,9 @@ def test_settings_come_from_the_environment(quarter: Path) -> None:
     assert ran("cases", environment={"LIUYAN_DB": str(quarter)}).raw == ran("cases", "--db", quarter).raw
 
 
-def test_settings_come_from_a_file_the_environment_wins_and_the_option_before_all(quarter: Path, tmp_path: Path) -> None:
+def test_settings_come_from_a_file_the_environment_wins_and_the_option_before_all(
+    quarter: Path, tmp_path: Path
+) -> None:
     nowhere = tmp_path / "nowhere.db"
     right = written(tmp_path / "right.toml", f'db = "{quarter}"')
     wrong_db = written(tmp_path / "wrong.toml", f'db = "{nowhere}"')
@@ -580,12 +617,23 @@ def test_settings_come_from_a_file_the_environment_wins_and_the_option_before_al
 
 
 def test_all_problems_of_the_settings_are_told_at_once_a_line_each(tmp_path: Path) -> None:
-    config = written(tmp_path / "liuyan.toml", 'port = "http"\nhost = 5\ncolour = "red"\n')
+    assert_all_told(written(tmp_path / "liuyan.toml", 'port = "http"\nhost = 5'), "port", "host")
+
+
+@pytest.mark.xfail(reason="an unknown name in the settings file hides what is wrong with the known ones")
+def test_an_unknown_name_in_the_settings_file_is_told_together_with_all_other_problems(tmp_path: Path) -> None:
+    assert_all_told(
+        written(tmp_path / "liuyan.toml", 'port = "http"\nhost = 5\ncolour = "red"'), "port", "host", "colour"
+    )
+
+
+def assert_all_told(config: Path, *names: str) -> None:
+    """The command names each of these settings of the file, and two of the environment, on a line of its own."""
     finished = liuyan("cases", environment={"LIUYAN_CONFIG": str(config), "LIUYAN_LOG": "xml", "LIUYAN_PROT": "1"})
     assert (finished.code, finished.raw) == (1, b"")
     lines = finished.error.splitlines()
-    assert len(lines) == 5
-    for name in ("port", "host", "colour", "log", "LIUYAN_PROT"):
+    assert len(lines) == len(names) + 2
+    for name in (*names, "log", "LIUYAN_PROT"):
         assert [line for line in lines if name in line and line.startswith("liuyan：") and CHINESE.search(line)], name
 
 
@@ -612,7 +660,6 @@ def test_a_missing_calendar_is_told_together_with_a_missing_registry(tmp_path: P
     assert len(liuyan("calendar", "2022", environment=environment).error.splitlines()) == 2
 
 
-@pytest.mark.xfail(reason="simulate documents LIUYAN_SIMULATE_KEY, which every other command refuses as an unknown setting")
 def test_the_key_of_the_simulator_in_the_environment_disturbs_no_other_command(quarter: Path) -> None:
     assert liuyan("cases", "--db", quarter, environment={"LIUYAN_SIMULATE_KEY": "x"}).code == 0
 
@@ -666,7 +713,15 @@ def city(tmp_path: Path) -> dict[str, str]:
 
 def test_another_city_has_its_own_platforms_targets_and_days(city: dict[str, str], tmp_path: Path) -> None:
     def due(platform: str) -> Any:
-        command = ("deadline", "--category", "letter", "--received", "2022-03-01T09:00:00+08:00", "--platform", platform)
+        command = (
+            "deadline",
+            "--category",
+            "letter",
+            "--received",
+            "2022-03-01T09:00:00+08:00",
+            "--platform",
+            platform,
+        )
         return ran(*command, "--json", environment=city).json()["due_at"]
 
     assert (due("shi"), due("xian")) == ("2022-03-03T17:30:00+08:00", "2022-03-04T17:30:00+08:00")
@@ -705,7 +760,9 @@ def test_a_changed_policy_is_not_applied_by_a_reading_command(own_quarter: Path,
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("words", "code"), [(["--version"], 0), (["nope"], 2), (["calendar", "2000"], 2), (["cases", "--db", "/nowhere/x.db"], 1)], ids=str
+    ("words", "code"),
+    [(["--version"], 0), (["nope"], 2), (["calendar", "2000"], 2), (["cases", "--db", "/nowhere/x.db"], 1)],
+    ids=str,
 )
 def test_the_installed_script_ends_with_the_same_codes(words: list[str], code: int) -> None:
     here, there = liuyan(*words), liuyan_process(*words)

@@ -22,7 +22,7 @@ from services.standalone.database import Database
 from services.standalone.engine import Engine
 from shared.events import Event
 from shared.rules import Ruleset
-from tests.builders import at, event
+from tests.builders import at, event, ruleset, shipped
 from tests.enginekit import Deck, deck, expected_rows, fresh_file, started, tally
 from tests.fakes import FakeClock
 
@@ -556,6 +556,33 @@ def test_an_engine_projects_what_another_process_has_logged(file: Path, rules: R
     with reading(file, rules) as found:
         assert found.differences() == []
         assert len(found.read_cases()) == 51
+
+
+def test_an_engine_whose_ruleset_was_replaced_changes_nothing_any_more(file: Path, rules: Ruleset) -> None:
+    """Another process has recomputed everything with other files, and this one has not been stopped yet."""
+    other = ruleset(shipped("policy.toml").replace("reply = 1\ncomplete = 1", "reply = 1\ncomplete = 3"))
+    clock = FakeClock(NOW)
+    again = [
+        event(f"again-{name}", name, f"03-31 09:0{i}", subject="again", category="simple_inquiry")
+        for i, name in enumerate(("received", "completed", "reopened"))
+    ]
+
+    async def main(engine: Engine) -> None:
+        await asyncio.wait_for(engine.submit([received(0), *again], "test"), PATIENCE)
+        with reading(file, rules, NOW) as found:
+            found.restart(other)
+        assert await outcome(engine.submit([received(1)], "test")) is UnknownOutcomeError
+        assert engine.unhealthy() is not None
+        clock.set(at("04-03 10:00"))
+        await asyncio.sleep(0.5)
+
+    with started(file, rules, clock) as engine:
+        asyncio.run(main(engine))
+    with reading(file, other, clock.now()) as found:
+        assert found.differences() == []
+        found.sweep()
+        assert found.differences() == []
+        assert found.read_cases() == expected_rows([received(0), *again], other, found.now)
 
 
 # Replay

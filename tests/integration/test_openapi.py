@@ -103,7 +103,7 @@ def test_the_patterns_are_those_of_json_schema(document: Any) -> None:
     """JSON Schema's are ECMA 262's, which knows no \\A and no \\Z."""
     patterns = set(texts(document, "pattern"))
     assert len(patterns) >= 3
-    assert [pattern for pattern in patterns if re.search(r"\\[AZz]|\(\?[P<!=]", pattern)] == []
+    assert [pattern for pattern in patterns if re.search(r"\\[AZz]|\(\?[P<]", pattern)] == []
 
 
 def test_every_route_is_documented(service: Served, document: Any) -> None:
@@ -165,7 +165,15 @@ def test_no_schema_offers_what_only_the_door_itself_writes(document: Any) -> Non
 
 @pytest.mark.parametrize(
     "change",
-    [{"specversion": "0.3"}, {"id": ""}, {"subject": "a/b"}, {"source": "zhenkang"}, {"type": "x"}, {"data": []}, {"id": 5}],
+    [
+        {"specversion": "0.3"},
+        {"id": ""},
+        {"subject": "a/b"},
+        {"source": "zhenkang"},
+        {"type": "x"},
+        {"data": []},
+        {"id": 5},
+    ],
     ids=str,
 )
 def test_what_the_door_refuses_by_its_form_the_schema_refuses_too(document: Any, change: dict[str, Any]) -> None:

@@ -1,9 +1,9 @@
 """The door over HTTP: what is taken, what is refused and how that is told, and that a refusal changes nothing."""
 
+import html
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,11 +12,10 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from services.ingest.app import MAX_BATCH
-from services.ingest.examples import EVENTS
 from services.ingest.examples import BATCH as EXAMPLE_BATCH
+from services.ingest.examples import EVENTS
 from services.ingest.keys import create_key, list_keys, revoke_key
 from services.ingest.refusals import RefusalReason
-from shared.times import SHANGHAI
 from tests.service import (
     AS_OF,
     BATCH,
@@ -128,7 +127,6 @@ WRONG: dict[str, tuple[Any, ...]] = {
 KINDS = {"working_days": "number", "score": "number", "received": "number", "interim": "truth"}
 MAY_BE_NULL = ("category", "contact")  # an absent member, said aloud
 WRITE_FIRST = "_settle lets msgspec read texts with lone surrogates: UnicodeEncodeError is not caught, 500"
-NEWLINE = "the patterns end in $, which also matches before a final newline"
 ECHOED = "the name of a repeated member is told as it came"
 DAY = "the date of a tally is not bounded as the time of an event is"
 
@@ -164,7 +162,10 @@ def missing_members() -> Iterator[Refused]:
     ):  # fmt: skip
         body = bad(name)
         yield Refused(
-            f"{name} without {member}", body | {"data": lacking(body["data"], member)}, "invalid_field", f"/data/{member}"
+            f"{name} without {member}",
+            body | {"data": lacking(body["data"], member)},
+            "invalid_field",
+            f"/data/{member}",
         )
         yield Refused(f"{name} without data, so without {member}", lacking(body, "data"), "invalid_field", "/data/")
 
@@ -182,15 +183,15 @@ def wrong_values() -> Iterator[Refused]:
     for text in ("zhenkang", "/platforms", "platforms/zhenkang", "https://zhenkang", ""):
         yield field(f"source {text!r}", "/source", personal(source=text))
     for text in ("nowhere", "", "Zhenkang", "zhenkang/", "zhenkang ", PHONE, SURROGATE):
-        yield Refused(f"unknown platform {text!r}", personal(source=f"/platforms/{text}"), "unknown_platform", "/source")
+        yield Refused(
+            f"unknown platform {text!r}", personal(source=f"/platforms/{text}"), "unknown_platform", "/source"
+        )
     for text in ("received", "liuyan.message.received.v2", "liuyan.message.deleted.v1", "", PHONE, SURROGATE):
         yield Refused(f"type {text!r}", personal(type=text), "unknown_type", "/type")
     for text in ("", "a/b", "x" * 65, "zk 1", "留言1", "a\x00", "a\n", "../x", "a?b", f"{PHONE}/", SURROGATE):
-        yield field(
-            f"subject {text[:9]!r}, {len(text)} characters", "/subject", personal(subject=text), NEWLINE * (text == "a\n")
-        )
+        yield field(f"subject {text[:9]!r}, {len(text)} characters", "/subject", personal(subject=text))
     for text in ("1.5", "abc", "", "+1", "1e3", " 1", "1\n", "９", "9" * 19, "0x1", "--1", SURROGATE):
-        yield field(f"sequence {text!r}", "/sequence", personal(sequence=text), NEWLINE * (text == "1\n"))
+        yield field(f"sequence {text!r}", "/sequence", personal(sequence=text))
     for text in ("昨天", "", "2022-03-01T09:12+08:00", "2022-02-30T09:12:00+08:00", "2022-03-01T25:00:00+08:00", NAME):
         yield Refused(f"time {text!r}", personal(time=text), "invalid_time", "/time")
     for text in ("2022-03-01T09:12:00", "2022-03-01 09:12", "2022-03-01"):
@@ -219,7 +220,12 @@ def wrong_values() -> Iterator[Refused]:
     for member, pointer in (("title", "/data/title"), ("content", "/data/content"), ("category", "/data/category")):
         for what, char in (("a lone surrogate", SURROGATE), ("a NUL", "\x00")):
             yield Refused(f"{member} with {what}", bad("received", **{member: f"x{char}y"}), "invalid_text", pointer)
-    for name, member in (("replied", "content"), ("transferred", "to"), ("rejected", "note"), ("extended", "approved_by")):
+    for name, member in (
+        ("replied", "content"),
+        ("transferred", "to"),
+        ("rejected", "note"),
+        ("extended", "approved_by"),
+    ):
         body = bad(name, **{member: f"x{SURROGATE}"})
         yield Refused(f"{member} of {name} with a lone surrogate", body, "invalid_text", f"/data/{member}")
     yield Refused("another platform's source", personal(source="/platforms/lincang"), "other_platform", "/source", 403)
@@ -228,10 +234,18 @@ def wrong_values() -> Iterator[Refused]:
 def hostile_texts() -> Iterator[Refused]:
     """Lone surrogates where no text is expected; the only requirement is a refusal that names the place or the whole."""
     yield Refused(
-        "specversion is a lone surrogate", personal(specversion=SURROGATE), "invalid_field", "/specversion", bug=WRITE_FIRST
+        "specversion is a lone surrogate",
+        personal(specversion=SURROGATE),
+        "invalid_field",
+        "/specversion",
+        bug=WRITE_FIRST,
     )
     yield Refused(
-        "interim is a lone surrogate", bad("replied", interim=SURROGATE), "invalid_field", "/data/interim", bug=WRITE_FIRST
+        "interim is a lone surrogate",
+        bad("replied", interim=SURROGATE),
+        "invalid_field",
+        "/data/interim",
+        bug=WRITE_FIRST,
     )
     yield Refused("date is a lone surrogate", tally(date=SURROGATE), "invalid_field", "/data/date", bug=WRITE_FIRST)
 
@@ -281,8 +295,8 @@ def not_json() -> Iterator[Refused]:
 
 
 def too_large() -> Iterator[Refused]:
-    yield Refused("a body of 10 MB", GOOD + b" " * 10_000_000, "too_large", None, 413)
-    yield Refused("a text of 2 MB", personal(data={"content": "长" * 700_000}), "too_large", None, 413)
+    yield Refused("a body of 10 MB", GOOD + b" " * 10_000_000, "too_large", "", 413)
+    yield Refused("a text of 2 MB", personal(data={"content": "长" * 700_000}), "too_large", "", 413)
 
 
 SETTLED_ALONE = [*wrong_types(), *missing_members(), *wrong_values(), *hostile_texts()]
@@ -404,7 +418,10 @@ def test_every_subject_of_the_contract_is_taken(door: Door, subject: str) -> Non
 
 @pytest.mark.parametrize("identifier", ["x" * 128, "留言第1号", "a b", "'; DROP TABLE events; --", "😀", "/", '"'])
 def test_every_printable_id_is_taken_and_given_back(door: Door, identifier: str) -> None:
-    assert door.service.post(event(subject="ids") | {"id": identifier}).json() == {"id": identifier, "status": "accepted"}
+    assert door.service.post(event(subject="ids") | {"id": identifier}).json() == {
+        "id": identifier,
+        "status": "accepted",
+    }
 
 
 @pytest.mark.parametrize(
@@ -494,7 +511,9 @@ def test_the_table_of_refusals_has_every_reason_that_the_door_knows() -> None:
     assert {row.reason for row in REFUSED} | elsewhere == {reason.value for reason in RefusalReason}
 
 
-@pytest.mark.xfail(reason="msgspec.convert raises UnicodeEncodeError for a member's name, which _settle does not catch: 500")
+@pytest.mark.xfail(
+    reason="msgspec.convert raises UnicodeEncodeError for a member's name, which _settle does not catch: 500"
+)
 @pytest.mark.parametrize(
     "body",
     [personal(**{SURROGATE: 1}), bad("replied", **{SURROGATE: 1}), bad("accepted", **{f"x{SURROGATE}": 1})],
@@ -678,18 +697,19 @@ def test_a_batch_that_is_no_array_is_refused(door: Door, body: bytes) -> None:
 def test_hostile_text_is_stored_and_comes_back_as_the_same_text_and_is_escaped_on_the_page(
     fresh: Door, text: str
 ) -> None:
-    fresh.service.push(event(category="help", title=text, content=text), event("transferred", "t-2", to="县住建局", reason=text))
+    fresh.service.push(
+        event(category="help", title=text, content=text), event("replied", "t-2", content=text, interim=True)
+    )
     case = fresh.service.json("/v1/cases/zhenkang/t-001")
-    assert case["title"] == text
-    assert [case["events"][0]["data"][name] for name in ("title", "content")] == [text, text]
-    assert case["events"][1]["data"]["reason"] == text
-    assert fresh.service.json("/v1/overdue")["cases"][0]["title"] == text
+    assert [found["data"]["content"] for found in case["events"]] == [text, text]
+    line = " ".join(text.split())  # a title is one line
+    assert case["title"] == fresh.service.json("/v1/overdue")["cases"][0]["title"] == line
     page = fresh.service.get("/").text
     assert "<script" not in page
     assert "<img" not in page
     if "<" in text:
         assert text not in page
-        assert text.split("<")[1].split(">")[0].replace('"', "&#34;") in page
+        assert html.escape(text, quote=False).replace('"', "&#34;") in page
 
 
 def texts_of(service: Pusher) -> str:
@@ -806,7 +826,7 @@ def test_many_pushes_at_once_are_all_taken_once(process: Running) -> None:
 def test_ten_megabytes_are_refused_and_the_process_goes_on(process: Running, framed: str) -> None:
     body: Any = b" " * 10_000_000 if framed == "with its length" else (b" " * 100_000 for _ in range(100))
     headers = {"Authorization": f"Bearer {process.keys['lincang']}", "Content-Type": SINGLE}
-    refusal(process.client.post("/v1/events", content=body, headers=headers), 413, "too_large", None)
+    refusal(process.client.post("/v1/events", content=body, headers=headers), 413, "too_large", "")
     assert process.get("/livez").text == "ok"
 
 
@@ -834,5 +854,3 @@ def test_keys_made_and_revoked_by_a_command_hold_for_the_running_process(tmp_pat
         identifier = service.keys["zhenkang"].split("_")[1]
         ran("keys", "revoke", identifier, "--db", file)
         assert service.post(event(identifier="k-3")).status_code == 401
-
-

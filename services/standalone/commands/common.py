@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from sqlalchemy import select
 
+from services.alerts.tables import event_counts
 from services.standalone.apply import unfinished
 from services.standalone.clock import SystemClock
 from services.standalone.database import Database, DatabaseUnusableError, database_file, open_database
@@ -94,6 +97,15 @@ def require_same_rules(database: Database, rules: Ruleset) -> None:
         fail(f"有 {others} 个办件是按另一套规则算出的：请使用与服务相同的规则文件，或启动 liuyan standalone 让它重算")
 
 
+def require_known_platforms(database: Database, rules: Ruleset) -> None:
+    """Every platform that has sent events must be registered: its cases would otherwise vanish from the figures."""
+    with database.reading() as connection:
+        used = set(connection.execute(select(event_counts.c.platform).distinct()).scalars())
+    unknown = sorted(used - set(rules.registry.slugs))
+    if unknown:
+        fail(f"数据库里有平台 {'、'.join(unknown)} 的事件，平台登记表中却没有；请使用原来的登记表，或把它们加回去")
+
+
 def bring_up_to_date(database: Database, rules: Ruleset) -> None:
     """Project what an interrupted replay left in the log."""
     require_same_rules(database, rules)
@@ -122,3 +134,11 @@ def progress(title: str, unit: str) -> Iterator[Callable[[str, int, int], None]]
             bar.update(tasks[name], completed=done, total=total)
 
         yield advance
+
+
+def now() -> datetime:
+    return SystemClock().now()
+
+
+def print_json(value: Any) -> None:
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())

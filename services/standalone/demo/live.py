@@ -12,6 +12,7 @@ from services.ingest.door import Door
 from services.ingest.refusals import Refusal
 from services.standalone.apply import take_and_project
 from services.standalone.clock import Clock
+from services.standalone.commands.figures import print_report
 from services.standalone.compose import recaller
 from services.standalone.database import Database
 from services.standalone.demo.quarter import AS_OF, QUARTER, quarter_events, story_cases
@@ -41,8 +42,6 @@ def fill(database: Database, rules: Ruleset) -> None:
 
 def show_quarter(database: Database, rules: Ruleset, console: Console) -> None:
     """The table per platform and the bulletin's sentence, as of 2022-04-11."""
-    from services.standalone.commands.reading import print_report
-
     period = Period.parse(QUARTER)
     with database.reading() as connection:
         figures = queries.figures_of(connection, recaller(rules), rules.registry, period.months, AS_OF, AS_OF)

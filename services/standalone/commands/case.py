@@ -1,18 +1,11 @@
-"""Commands that answer a question: case, cases, deadline, calendar, export, reconcile, dead-letters."""
+"""Commands about cases: case, cases, deadline."""
 
-import sys
 from datetime import datetime
-from pathlib import Path
-from typing import Any
 
 import click
-import msgspec
-from rich.console import Console
-from rich.table import Table
 
 from services.alerts import queries
 from services.alerts.app import case_file_json
-from services.alerts.exports import FORMATS, Report, export
 from services.alerts.sql import chunks
 from services.sla.explain import Explanation, explain
 from services.sla.rules import evaluate
@@ -22,30 +15,20 @@ from services.standalone.commands.common import (
     bring_up_to_date,
     db_option,
     fail,
+    now,
     opened,
-    progress,
+    print_json,
+    require_same_rules,
     ruleset,
     settings,
 )
 from services.standalone.compose import open_file, recaller
-from services.standalone.log import buried
-from services.standalone.reconcile import reconcile as find_differences
-from shared.calendars import days_of_year
 from shared.case import Case, Target, encode_case
 from shared.events import Received, ReceivedData
-from shared.figures import Period, PeriodError
 from shared.rules import Ruleset
-from shared.times import FIRST_YEAR, LAST_YEAR, SHANGHAI, isoformat, show
-from shared.workdays import WEEKDAYS, Day
+from shared.times import isoformat, show
+from shared.workdays import WEEKDAYS
 from shared.zh import OUTCOMES, STATUSES, TARGETS, VERDICTS
-
-
-def _now() -> datetime:
-    return datetime.now(SHANGHAI)
-
-
-def _print_json(value: Any) -> None:
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
 @click.command("case")
@@ -57,13 +40,15 @@ def case_command(key: str, as_of: datetime | None, db: str | None, as_json: bool
     """一个办件：状态、各轮时限与判定，截止时间逐日说明。"""
     found = settings()
     rules = ruleset(found)
-    instant = as_of or _now()
-    with opened(db, found) as database, database.reading() as connection:
-        file = open_file(connection, rules, key, instant) if key.partition("/")[0] in rules.registry else None
+    instant = as_of or now()
+    with opened(db, found) as database:
+        require_same_rules(database, rules)
+        with database.reading() as connection:
+            file = open_file(connection, rules, key, instant) if key.partition("/")[0] in rules.registry else None
     if file is None:
         fail(f"截至 {show(instant)} 没有办件 {key[:100]}：请核对写法（平台标识/留言编号，如 zhenkang/zk-000123）")
     if as_json:
-        _print_json(case_file_json(file, instant))
+        print_json(case_file_json(file, instant))
         return
     _print_case(file.case, rules)
     _print_explanations(explain(file.case, rules))
@@ -125,7 +110,7 @@ def cases_command(as_of: datetime | None, platform: str | None, db: str | None, 
         raise click.BadParameter(
             f"没有平台 {platform}；已登记的有 {'、'.join(rules.registry.slugs)}", param_hint="--platform"
         )
-    instant = as_of or _now()
+    instant = as_of or now()
     with opened(db, found) as database:
         bring_up_to_date(database, rules)
         with database.reading() as connection:
@@ -172,7 +157,7 @@ def deadline_command(category: str, received: datetime, platform: str | None, as
             click.echo(f"{TARGETS[label]}截止 {_due(target)}")
         _print_explanations(explanations)
         return
-    _print_json(
+    print_json(
         {
             "category": category,
             "platform": platform,
@@ -195,131 +180,3 @@ def deadline_command(category: str, received: datetime, platform: str | None, as
             "ruleset": rules.hash,
         }
     )
-
-
-@click.command("calendar")
-@click.argument("year", type=click.IntRange(FIRST_YEAR, LAST_YEAR), metavar="年份")
-@click.option("--county", metavar="县区", help="县区标识：连同它自己的放假、上班日（默认全国）")
-@click.option("--json", "as_json", is_flag=True, help="以 JSON 输出全年每一天")
-def calendar_command(year: int, county: str | None, as_json: bool) -> None:
-    """一年的工作日、放假与调休，依据的通知，是否已经确认。"""
-    rules = ruleset(settings())
-    if county is not None and county not in rules.registry.county_names:
-        raise click.BadParameter(
-            f"没有县区 {county}；有 {'、'.join(rules.registry.county_names)}", param_hint="--county"
-        )
-    calendar = rules.calendars.of(county) if county else rules.calendars.national
-    days = calendar.days(*days_of_year(year))
-    if as_json:
-        _print_json({"year": year, "county": county, "working_days": sum(day.working for day in days), "days": days})
-        return
-    click.echo(f"{year} 年，工作日 {sum(day.working for day in days)} 天")
-    unconfirmed = [day.date for day in days if not day.confirmed]
-    if unconfirmed:
-        click.echo(
-            f"{unconfirmed[0]} 至 {unconfirmed[-1]} 尚无通知确认：按《全国年节及纪念日放假办法》推定，截止时间为暂定"
-        )
-    for month in range(1, 13):
-        click.echo(f"\n{month}月")
-        click.echo("".join(f" {name[1]}  " for name in WEEKDAYS))
-        _print_month([day for day in days if day.date.month == month])
-    click.echo("\n休 放假   班 调休上班   无标记的周一至周五上班、周六周日休息\n")
-    for day in days:
-        if day.source:
-            kind = "上班" if day.working else "放假"
-            click.echo(f"{day.date} {WEEKDAYS[day.date.weekday()]}  {kind}  {day.reason}  依据：{day.source}")
-
-
-def _print_month(days: list[Day]) -> None:
-    cells = ["    "] * days[0].date.weekday()
-    for day in days:
-        ordinary = day.working == (day.date.weekday() < 5) and not (day.source and not day.working)
-        cells.append(f"{day.date.day:>2}" + ("  " if ordinary else "班" if day.working else "休"))
-    for week in range(0, len(cells), 7):
-        click.echo("".join(cells[week : week + 7]).rstrip())
-
-
-@click.command("export")
-@click.argument("period", metavar="统计期")
-@as_of_option
-@click.option("--format", "kind", type=click.Choice(list(FORMATS)), default="text", show_default=True, help="格式")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="文件", help="写入文件（默认标准输出）")
-@db_option
-def export_command(period: str, as_of: datetime | None, kind: str, out: Path | None, db: str | None) -> None:
-    """统计期（2022-03、2022Q1、2022）的件数与比率：json、csv（Excel 可开），或通报文字 text。"""
-    found = settings()
-    rules = ruleset(found)
-    try:
-        wanted = Period.parse(period)
-    except PeriodError as error:
-        raise click.BadParameter(str(error), param_hint="统计期") from error
-    with opened(db, found) as database:
-        bring_up_to_date(database, rules)
-        now = _now()
-        with database.reading() as connection:
-            figures = queries.figures_of(connection, recaller(rules), rules.registry, wanted.months, now, as_of)
-    body = export(Report(wanted, as_of or now, rules.hash, figures), kind, rules.registry)
-    if out is None:
-        sys.stdout.buffer.write(body)
-        sys.stdout.buffer.flush()
-        return
-    try:
-        out.write_bytes(body)
-    except OSError as error:
-        fail(f"写不进 {out}（{error.strerror}），请换一个位置")
-    click.echo(f"已写入 {out}", err=True)
-
-
-@click.command("reconcile")
-@db_option
-def reconcile_command(db: str | None) -> None:
-    """由日志重新计算全部办件与统计，与表中逐项核对；有任何差异则列出，退出码 1。"""
-    found = settings()
-    rules = ruleset(found)
-    with opened(db, found) as database, database.reading() as connection, progress("核对", "件") as advance:
-        differences = find_differences(connection, rules, _now(), lambda done, total: advance("核对", done, total))
-    for line in differences[:1000]:
-        click.echo(line)
-    if differences:
-        fail(f"有 {len(differences)} 处差异")
-    click.echo("核对完毕，没有差异")
-
-
-@click.command("dead-letters")
-@db_option
-@click.option("--jsonl", is_flag=True, help="每行一条的 JSON")
-def dead_letters_command(db: str | None, jsonl: bool) -> None:
-    """不能使用的事件：来处、原因。"""
-    found = settings()
-    with opened(db, found) as database, database.reading() as connection:
-        for at, letter in buried(connection):
-            if jsonl:
-                row = {"at": at, "origin": letter.origin, "reason": letter.reason, "detail": letter.detail}
-                body = None if letter.body is None else msgspec.Raw(letter.body)
-                click.echo(msgspec.json.encode({**row, "event": body}).decode())
-            else:
-                click.echo(f"{show(at)}  {letter.origin}  {letter.reason}  {letter.detail}")
-
-
-def print_report(report: Report, console: Console) -> None:
-    """The table per platform on a terminal."""
-    table = Table(title=f"{report.period.title}（截至 {show(report.as_of)}）")
-    for name in (
-        "平台",
-        "接到",
-        "应办",
-        "按时\n办结",
-        "逾期\n办结",
-        "逾期\n未办结",
-        "在办\n未逾期",
-        "办结率",
-        "按时\n办结率",
-    ):
-        table.add_column(name, justify="left" if name == "平台" else "right", no_wrap=True)
-    rows = [(row.name, row.counts) for row in report.figures.rows] + [("合计", report.figures.total)]
-    for name, c in rows:
-        rates = [f"{rate}%" if rate else "—" for rate in (c.completion_rate, c.on_time_rate)]
-        counts = (c.received, c.accountable, c.on_time, c.late, c.overdue, c.pending)
-        style = "bold red" if c.overdue and name != "合计" else "bold" if name == "合计" else None
-        table.add_row(name, *map(str, counts), *rates, style=style)
-    console.print(table)

@@ -1,0 +1,175 @@
+"""The command standalone: the whole service in one process, or the demonstration."""
+
+import socket
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+
+import click
+import structlog
+from litestar import Litestar
+from rich.console import Console
+
+from services.alerts.metrics import FlagDelay
+from services.alerts.sweep import Raised
+from services.ingest.keys import create_key, list_keys
+from services.standalone.clock import AcceleratedClock, Clock, SystemClock
+from services.standalone.commands.common import (
+    db_option,
+    fail,
+    opened,
+    progress,
+    require_known_platforms,
+    ruleset,
+    settings,
+)
+from services.standalone.compose import create_app, metrics_registry
+from services.standalone.database import Database
+from services.standalone.engine import Engine
+from services.standalone.server import PortTakenError, bind, serve
+from shared.logs import configure_logs
+from shared.rules import Ruleset
+from shared.settings import Settings
+from shared.times import from_micros, isoformat, show
+
+logger = structlog.get_logger("standalone")
+TOLD_ONE_BY_ONE = 20
+OnRaised = Callable[[tuple[Raised, ...]], None]
+
+
+@click.command("standalone")
+@db_option
+@click.option("--host", metavar="地址", help="监听的地址（默认取设置 host：127.0.0.1，只许本机访问）")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), metavar="端口", help="监听的端口（默认取设置 port：8000；0 自动选择）"
+)
+@click.option("--demo", is_flag=True, help="演示：临时数据库里有 2022 年第一季度，模拟平台在加速的时钟上推送")
+def standalone_command(db: str | None, host: str | None, port: int | None, demo: bool) -> None:
+    """一个进程、一个 SQLite 文件：接收推送，计算时限，标记逾期，查询与导出。
+
+    Ctrl-C 或 SIGTERM 停止：已接受的先存妥再退出。
+    """
+    if demo and db:
+        raise click.UsageError("--demo 总是用新的临时数据库，不能与 --db 同用")
+    found = settings()
+    configure_logs(found.log)
+    rules = ruleset(found)
+    try:
+        listener = bind(host or found.host, found.port if port is None else port)
+    except PortTakenError as error:
+        fail(str(error))
+    address, bound = listener.getsockname()[:2]
+    shown = "127.0.0.1" if address in ("0.0.0.0", "::") else address  # noqa: S104 - compared, not bound
+    url = f"http://[{shown}]:{bound}" if ":" in shown else f"http://{shown}:{bound}"
+    with ExitStack() as stack:
+        stack.callback(listener.close)
+        if demo:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="liuyan-demo-"))
+            _demo(Path(folder) / "demo.db", found, rules, url, listener, stack)
+        else:
+            database = stack.enter_context(opened(db, found, create=True))
+            _serve(database, rules, url, listener)
+
+
+def _serve(database: Database, rules: Ruleset, url: str, listener: socket.socket) -> None:
+    require_known_platforms(database, rules)
+    clock = SystemClock()
+    engine, app = _application(database, rules, clock, _log_raised)
+    with progress("整理", "件") as advance:
+        engine.prepare(advance)
+    key_line = _first_key(database, rules, clock.now())
+
+    def ready() -> None:
+        for line in (*_addresses(url), key_line, f"数据在   {database.file.resolve()}", "按 Ctrl-C 停止"):
+            click.echo(line)
+
+    serve(app, engine, listener, ready)
+    click.echo("已停止；接受的事件都已存妥")
+
+
+def _demo(file: Path, found: Settings, rules: Ruleset, url: str, listener: socket.socket, stack: ExitStack) -> None:
+    from services.standalone.demo import live
+    from services.standalone.demo.quarter import AS_OF
+
+    console = Console()
+    database = stack.enter_context(opened(str(file), found, create=True))
+    live.fill(database, rules)
+    live.show_quarter(database, rules, console)
+    with database.writing() as connection:
+        _, own = create_key(connection, "zhenkang", AS_OF)
+        _, portals = create_key(connection, live.PLATFORM, AS_OF)
+    clock = AcceleratedClock(AS_OF, live.SPEED)
+    engine, app = _application(database, rules, clock, lambda raised: live.announce(raised, rules, clock, console))
+    engine.prepare()
+
+    def ready() -> None:
+        click.echo(
+            f"\n演示时钟自 {show(AS_OF)} 起，每 {86400 / live.SPEED:.0f} 秒一天；云县的模拟平台正在推送，镇康县的密钥给您："
+        )
+        for line in (
+            *_addresses(url),
+            f"推送密钥（镇康县 zhenkang）  {own}",
+            f"数据在   {file}（停止时删除）",
+            "按 Ctrl-C 停止",
+        ):
+            click.echo(line)
+        stack.callback(live.push_live(url, portals, clock, console).set)
+
+    serve(app, engine, listener, ready)
+    click.echo("已停止，演示数据已删除")
+
+
+def _addresses(url: str) -> list[str]:
+    return [
+        f"办理情况 {url}/",
+        f"推送到   {url}/v1/events",
+        f"查询     {url}/v1/cases  {url}/v1/overdue  {url}/v1/rates",
+        f"接口文档 {url}/schema/openapi.json",
+        f"指标     {url}/metrics",
+    ]
+
+
+def _application(database: Database, rules: Ruleset, clock: Clock, on_raised: OnRaised) -> tuple[Engine, Litestar]:
+    flagged: list[FlagDelay] = []  # the metric is made from the engine, which tells it of what it raises
+
+    def raised(alerts: tuple[Raised, ...]) -> None:
+        for delay in flagged:
+            delay.observe(alerts, clock.now())
+        on_raised(alerts)
+
+    engine = Engine(database, rules, clock, on_raised=raised)
+    registry, delay = metrics_registry(database, engine, rules)
+    flagged.append(delay)
+    return engine, create_app(engine, registry)
+
+
+def _log_raised(raised: tuple[Raised, ...]) -> None:
+    sent = [alert for alert in raised if not alert.quiet]
+    if len(sent) < len(raised):
+        logger.info("历史逾期只列出，不提醒", action="alerts_listed", alerts=len(raised) - len(sent))
+    if len(sent) > TOLD_ONE_BY_ONE:
+        logger.warning("一批提醒", action="alerts_raised", alerts=len(sent))
+        return
+    for alert in sent:
+        logger.warning(
+            "提醒",
+            action="alert_raised",
+            case=alert.key,
+            rung=alert.rung,
+            target=alert.target,
+            due_at=isoformat(from_micros(alert.due_at)),
+        )
+
+
+def _first_key(database: Database, rules: Ruleset, now: datetime) -> str:
+    """At the very first start there is a key to begin with; keys are stored hashed and cannot be shown again."""
+    with database.writing() as connection:
+        known = list_keys(connection)
+        if known:
+            valid = sum(key.revoked_at is None for key in known)
+            return f"推送密钥 有效的 {valid} 个（liuyan keys list；新建：liuyan keys create 平台）"
+        first = next(iter(rules.registry))
+        _, key = create_key(connection, first.slug, now)
+    return f"推送密钥（{first.name} {first.slug}，只显示这一次）  {key}\n         其他平台的：liuyan keys create 平台"
