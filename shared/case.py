@@ -109,6 +109,7 @@ class Round(Struct, frozen=True):
     """One pass of handling (轮次)."""
 
     anchor: datetime
+    closed_at: datetime | None
     policy_from: date | None
     targets: Targets
     suspensions: tuple[Suspension, ...]

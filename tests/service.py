@@ -319,9 +319,3 @@ def raw_bytes(file: Path) -> bytes:
     """All that is on the disk of the database: the file, and the write-ahead log while there is one."""
     files = [file.with_name(file.name + ending) for ending in ("", "-wal")]
     return b"".join(found.read_bytes() for found in files if found.exists())
-
-
-def settled_out_of_wal(file: Path) -> bool:
-    """Whether all that was written is in the file itself."""
-    wal = file.with_name(file.name + "-wal")
-    return not wal.exists() or wal.stat().st_size == 0

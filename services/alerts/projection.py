@@ -4,18 +4,18 @@ Figures are kept by difference: the old standing out, the new one in. So no read
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
 from sqlalchemy import BindParameter, Connection, bindparam, delete, insert, select, update
 
-from services.alerts.rungs import DUE_TODAY, SUSPENSION, OpenTarget, open_targets
+from services.alerts.clearing import clear_alerts
+from services.alerts.rungs import ESCALATED_1, ESCALATED_2, OpenTarget, open_targets
 from services.alerts.sql import chunks, run_many, upsert
-from services.alerts.tables import alerts, cases, days, due_days, event_counts, figures, targets
+from services.alerts.tables import cases, days, due_days, figures, targets
 from shared.case import Case, Status, Verdict
-from shared.events import BaseEvent, Tally
 from shared.figures import Standing, standing
 from shared.rules import Ruleset
 from shared.times import to_micros
@@ -44,12 +44,7 @@ _OLD = select(
     cases.c.received_day,
     *_STANDING,
 ).where(cases.c.key.in_(_KEYS))
-_OPEN_TARGETS = select(targets.c.id, targets.c.key, targets.c.round, targets.c.target, targets.c.due_at).where(
-    targets.c.key.in_(_KEYS)
-)
-_STANDING_ALERTS = select(
-    alerts.c.id, alerts.c.key, alerts.c.round, alerts.c.target, alerts.c.rung, alerts.c.due_at
-).where(alerts.c.key.in_(_KEYS), alerts.c.cleared_at.is_(None))
+_OPEN_TARGETS = select(targets).where(targets.c.key.in_(_KEYS))
 _NO_CASES = delete(due_days).where(due_days.c.cases == 0)
 
 
@@ -114,7 +109,8 @@ def _project(
     _project_targets(connection, evaluated, known, rules, now)
     if known:  # a case that was not there before has no alerts
         found = frozenset(known)
-        _clear_alerts(connection, {item.key: item.case for item in evaluated if item.key in found}, now, recomputed)
+        standing_cases = {item.key: item.case for item in evaluated if item.key in found}
+        clear_alerts(connection, standing_cases, rules, now, recomputed)
 
 
 def case_row(item: Evaluated, now_standing: Standing | None) -> dict[str, Any]:
@@ -182,6 +178,20 @@ _ADD_TARGET = insert(targets).values(
 )
 
 
+_SHIFT = (
+    update(targets)
+    .where(targets.c.id == bindparam("row"))
+    .values({name: bindparam(f"new_{name}") for name in ("next_at", "escalate_1_at", "escalate_2_at")})
+)
+
+
+def _shift(target: OpenTarget, rung: str | None, at: int | None) -> dict[str, int | None]:
+    """The instants of the rungs still to come, moved; what was raised stays raised."""
+    first, second = target.escalate_1_at, target.escalate_2_at
+    next_at = first if rung == ESCALATED_1 else second if rung == ESCALATED_2 else at
+    return {"new_next_at": next_at, "new_escalate_1_at": first, "new_escalate_2_at": second}
+
+
 def _project_targets(
     connection: Connection, evaluated: list[Evaluated], known: list[str], rules: Ruleset, now: datetime
 ) -> None:
@@ -193,12 +203,17 @@ def _project_targets(
         for target in open_targets(item.case, rules, now)
     }
     gone: list[int] = []
+    shifted = []
     for row in connection.execute(_OPEN_TARGETS, {"keys": known}) if known else ():
         target = wanted.get((row.key, row.target))
-        if target is not None and (target.round, target.due_at) == (row.round, row.due_at):
-            del wanted[row.key, row.target]
-        else:
+        if target is None or (target.round, target.due_at) != (row.round, row.due_at):
             gone.append(row.id)
+            continue
+        del wanted[row.key, row.target]
+        if (target.escalate_1_at, target.escalate_2_at) != (row.escalate_1_at, row.escalate_2_at):
+            shifted.append({"row": row.id, **_shift(target, row.next_rung, row.next_at)})  # a corrected calendar
+    if shifted:
+        connection.execute(_SHIFT, shifted)
     if gone:
         connection.execute(delete(targets).where(targets.c.id.in_(gone)))
     if wanted:
@@ -214,75 +229,3 @@ def _project_targets(
                 for (key, _), t in wanted.items()
             ],
         )  # fmt: skip
-
-
-def _clear_alerts(connection: Connection, known: dict[str, Case | None], now: datetime, recomputed: bool) -> None:
-    cleared = []
-    for row in connection.execute(_STANDING_ALERTS, {"keys": list(known)}):
-        reason = clear_reason(known[row.key], row.round, row.target, row.rung, row.due_at)
-        if reason is not None:
-            moved = recomputed and reason in ("deadline_moved", "late_evidence")
-            cleared.append({"alert": row.id, "at": to_micros(now), "reason": "recomputed" if moved else reason})
-    if cleared:
-        connection.execute(
-            update(alerts)
-            .where(alerts.c.id == bindparam("alert"))
-            .values(cleared_at=bindparam("at"), clear_reason=bindparam("reason")),
-            cleared,
-        )
-
-
-def clear_reason(case: Case | None, number: int, target: str, rung: str, due_at: int) -> str | None:
-    """Why a raised alert no longer stands; None while it does."""
-    if case is None or number > len(case.rounds):
-        return "late_evidence"
-    current = case.rounds[number - 1]
-    if target == SUSPENSION:
-        if number == len(case.rounds) and case.status is Status.SUSPENDED:
-            return None
-        return "closed" if not case.is_open or number < len(case.rounds) else "deadline_moved"
-    state = current.targets.reply if target == "reply" else current.targets.complete
-    passed = rung != DUE_TODAY  # the alert said that the deadline had passed: only earlier evidence can disprove it
-    if state.due_at is None or to_micros(state.due_at) != due_at:
-        return "late_evidence" if passed else "deadline_moved"
-    if state.verdict is Verdict.VOID:
-        return "closed"
-    if state.met_at is not None:
-        return "late_evidence" if passed and state.verdict is Verdict.ON_TIME else "completed"
-    return None
-
-
-def record_events(connection: Connection, events: Iterable[BaseEvent], now: datetime) -> None:
-    """Count accepted events per platform and type, and keep the tallies: the latest of a day stands."""
-    counted: Counter[tuple[str, str]] = Counter()
-    last: dict[tuple[str, str], int] = {}
-    tallies: dict[tuple[str, str], tuple[int, int, str, int]] = {}
-    limit = to_micros(now)
-    for event in events:
-        kind = (event.platform, event.name)
-        counted[kind] += 1
-        last[kind] = max(last.get(kind, 0), min(to_micros(event.time), limit))
-        if isinstance(event, Tally):
-            day = (event.platform, event.data.date.isoformat())
-            entry = (to_micros(event.time), int(event.sequence), event.id, event.data.received)
-            tallies[day] = max(tallies.get(day, entry), entry)
-    _count_events(connection, counted, last)
-    for (platform, tallied), (at, sequence, event_id, number) in tallies.items():
-        _record_tally(connection, platform, tallied, (at, sequence, event_id), number)
-
-
-def _count_events(connection: Connection, counted: Counter[tuple[str, str]], last: dict[tuple[str, str], int]) -> None:
-    rows = [{"platform": p, "type": t, "events": n, "last_time": last[p, t]} for (p, t), n in sorted(counted.items())]
-    upsert(connection, event_counts, rows, add=("events",), latest=("last_time",))
-
-
-def _record_tally(connection: Connection, platform: str, day: str, order: tuple[int, int, str], received: int) -> None:
-    at = (days.c.platform == platform) & (days.c.day == day)
-    old = connection.execute(select(days.c.tally_time, days.c.tally_sequence, days.c.tally_id).where(at)).first()
-    if old is None:
-        connection.execute(insert(days).values(platform=platform, day=day, received=0))
-    elif old.tally_time is not None and tuple(old) >= order:
-        return
-    connection.execute(
-        update(days).where(at).values(tally=received, tally_time=order[0], tally_sequence=order[1], tally_id=order[2])
-    )

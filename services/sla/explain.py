@@ -57,6 +57,8 @@ def explain(case: Case, rules: Ruleset) -> list[Explanation]:
 
 def _days(target: Target, current: Round, policy: Policy, calendar: WorkCalendar) -> list[ExplainedDay]:
     stops = [stop for stop in current.suspensions if _bears(stop, target)]
+    if target.due_at is None:  # the clock was standing still when the target was met or void, or it does now
+        stops[-1] = Suspension(stops[-1].start, None)
     first = target.anchor.date()
     last = target.due_day or max(first, stops[-1].start.date())
     touched = list(suspended_days(stops))
@@ -88,9 +90,9 @@ def _days(target: Target, current: Round, policy: Policy, calendar: WorkCalendar
 
 
 def _bears(stop: Suspension, target: Target) -> bool:
-    """Whether a suspension of the round bears on the target: none does once it was met or past."""
-    if target.due_at is None:
-        return True
+    """Whether a suspension of the round bears on the target: none that begins once it is met or past."""
+    if target.due_at is None:  # paused, or met while it was
+        return target.met_at is None or stop.start <= target.met_at
     return stop.start < target.due_at and (target.met_at is None or stop.start < target.met_at)
 
 

@@ -134,11 +134,12 @@ class _Target:
 
 
 class _Round:
-    __slots__ = ("accepted", "anchor", "calendar", "complete", "engaged", "extension_days", "extensions", "policy",
+    __slots__ = ("accepted", "anchor", "calendar", "closed_at", "complete", "engaged", "extension_days", "extensions", "policy",
                  "reply", "suspensions")  # fmt: skip
 
     def __init__(self, anchor: datetime, category: str, policy: Policy, calendar: WorkCalendar) -> None:
         self.anchor, self.policy, self.calendar = anchor, policy, calendar
+        self.closed_at: datetime | None = None
         self.accepted = self.engaged = False
         self.extensions = self.extension_days = 0
         self.suspensions: list[Suspension] = []
@@ -168,7 +169,7 @@ class _Round:
 class _Fold:
     """The state of a case while its events are folded, in order."""
 
-    __slots__ = ("calendar", "category", "closed_at", "holders", "ignored", "rating", "reception", "rounds", "rules",
+    __slots__ = ("calendar", "category", "holders", "ignored", "rating", "reception", "rounds", "rules",
                  "status")  # fmt: skip
 
     def __init__(self, reception: Received, rules: Ruleset) -> None:
@@ -177,7 +178,6 @@ class _Fold:
         given = reception.data.category
         self.category = given if isinstance(given, str) else rules.policy_on(reception.time.date()).default_category
         self.status = Status.OPEN
-        self.closed_at: datetime | None = None
         self.rating: int | None = None
         self.ignored: list[Ignored] = []
         self.holders = [Tenure(reception.platform, reception.time, None)]
@@ -203,7 +203,8 @@ class _Fold:
     def close(self, status: Status, at: datetime) -> None:
         self.end_suspension(at)
         self.end_tenure(at)
-        self.status, self.closed_at = status, at
+        self.status = status
+        self.round.closed_at = at
 
     def close_met(self, status: Status, at: datetime) -> None:
         self.round.complete.meet(at)
@@ -227,7 +228,7 @@ class _Fold:
             outcome=self._outcome(verdicts),
             breached=Verdict.LATE in verdicts or Verdict.OVERDUE in verdicts,
             received_at=self.reception.time,
-            closed_at=self.closed_at,
+            closed_at=self.round.closed_at,
             holder=self.holders[-1].holder,
             holders=tuple(self.holders),
             rating=self.rating,
@@ -350,7 +351,7 @@ def _refuse(fold: _Fold, event: Rejected | Withdrawn, at: datetime) -> None:
 
 
 def _reopen(fold: _Fold, event: Reopened, at: datetime) -> None:
-    fold.status, fold.closed_at = Status.OPEN, None
+    fold.status = Status.OPEN
     fold.holders.append(Tenure(fold.holders[-1].holder, at, None))
     fold.start_round(at)
 
@@ -411,6 +412,7 @@ TRANSITIONS: dict[Status, dict[type[BaseEvent], Move]] = {
 def _frozen(folded: _Round, as_of: datetime) -> Round:
     return Round(
         anchor=folded.anchor,
+        closed_at=folded.closed_at,
         policy_from=folded.policy.effective_from,
         targets=Targets(
             reply=_frozen_target(folded.reply, folded.calendar, as_of),

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, select
 
-from services.alerts.projection import Evaluated, project, record_events
+from services.alerts.arrivals import record_events
+from services.alerts.projection import Evaluated, project
 from services.alerts.sql import chunks
 from services.alerts.tables import cases
 from services.ingest.port import Taken
@@ -26,6 +27,9 @@ RECOMPUTING = "recomputing"
 
 class OtherRulesetError(Exception):
     """The projections are of another ruleset: another process runs with other rules on the same database."""
+
+    def __init__(self) -> None:
+        super().__init__("数据库已由另一个进程按另一套规则重算：请停止其中一个")
 
 
 def take(connection: Connection, arriving: Sequence[Event], origins: Sequence[str], now: datetime) -> list[Taken]:
@@ -85,9 +89,7 @@ def take_and_project(
     connection: Connection, arriving: Sequence[Event], origins: Sequence[str], rules: Ruleset, now: datetime
 ) -> list[Taken]:
     """`take`, then bring the projections to the log's end: what a push does, in one transaction."""
-    before = log.positions(connection)
-    if before.ruleset not in ("", rules.hash):
-        raise OtherRulesetError
+    before = require_ruleset(connection, rules)
     answers = take(connection, arriving, origins, now)
     if before.projected == before.end:
         keys = [log.case_key(e) for e, answer in zip(arriving, answers, strict=True) if answer is Taken.ACCEPTED]
@@ -97,6 +99,14 @@ def take_and_project(
         project(connection, evaluate_keys(connection, step, rules, now), rules, now)
     log.set_projected(connection, before.end + answers.count(Taken.ACCEPTED), rules.hash)
     return answers
+
+
+def require_ruleset(connection: Connection, rules: Ruleset) -> log.Positions:
+    """Where the log is. Raises OtherRulesetError unless the projections are of these rules, or there are none yet."""
+    where = log.positions(connection)
+    if where.ruleset not in ("", rules.hash):
+        raise OtherRulesetError
+    return where
 
 
 class Unfinished(NamedTuple):
@@ -115,7 +125,7 @@ def unfinished(connection: Connection, rules: Ruleset) -> Unfinished:
         return Unfinished(late, [], where.end, finished=where.projected == where.end)
     other = select(cases.c.key).where(cases.c.ruleset.not_in((rules.hash, ""))).order_by(cases.c.key)
     old = list(connection.execute(other).scalars())
-    return Unfinished(late, old, where.end, finished=not old and where.projected == where.end)
+    return Unfinished(late, old, where.end, finished=False)
 
 
 def begin_recomputing(connection: Connection) -> None:

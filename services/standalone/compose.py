@@ -58,7 +58,7 @@ def open_file(connection: Connection, rules: Ruleset, key: str, as_of: datetime)
 
 def dead_letter_counts(connection: Connection) -> dict[str, int]:
     rows = connection.execute(select(log.dead_letters.c.reason, func.count()).group_by(log.dead_letters.c.reason))
-    return dict(row._tuple() for row in rows)  # noqa: SLF001
+    return {row[0]: row[1] for row in rows}
 
 
 def metrics_registry(database: Database, engine: Engine, rules: Ruleset) -> tuple[CollectorRegistry, FlagDelay]:

@@ -23,9 +23,11 @@ from services.alerts.sweep import Raised, next_wake, sweep
 from services.ingest.port import BusyError, Taken, UnknownOutcomeError
 from services.standalone.apply import (
     CASES_A_STEP,
+    OtherRulesetError,
     begin_recomputing,
     evaluate_keys,
     recompute,
+    require_ruleset,
     take_and_project,
     unfinished,
 )
@@ -221,6 +223,7 @@ class Engine:
             if wake is None or self.clock.seconds_until(wake) > 0:
                 return LONGEST_SLEEP if wake is None else min(LONGEST_SLEEP, self.clock.seconds_until(wake))
             with self.database.writing() as connection:
+                require_ruleset(connection, self.rules)
                 swept = sweep(
                     connection,
                     self.rules,
@@ -228,7 +231,7 @@ class Engine:
                     lambda c, keys, now: evaluate_keys(c, keys, self.rules, now),
                 )
                 self._step("swept")
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, OtherRulesetError) as error:
             self._sweep_trouble = "到期检查失败"
             logger.error("到期检查失败，稍后重试", action="sweep_failed", detail=str(error)[:200])
             return 1.0

@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from services.alerts.projection import Evaluated, case_row, clear_reason
+from services.alerts.clearing import clear_reason
+from services.alerts.projection import Evaluated, case_row
 from services.alerts.rungs import open_targets
 from services.alerts.sql import chunks
 from services.alerts.tables import alerts, cases, days, due_days, event_counts, figures, targets
@@ -50,7 +51,7 @@ def reconcile(
             if item.case is not None:
                 recount.add(item.case)
         found += _compare_targets(connection, known, rules)
-        found += _compare_alerts(connection, {key: item.case for key, (item, _) in known.items()})
+        found += _compare_alerts(connection, rules, {key: item.case for key, (item, _) in known.items()})
         done += len(chunk)
         progress(done, len(keys))
     logged = set(keys)
@@ -98,10 +99,10 @@ def _compare_targets(
         yield f"{key}：第 {number} 轮的 {target} 时限与待办时限表不符"
 
 
-def _compare_alerts(connection: Connection, known: dict[str, Case | None]) -> Iterator[str]:
+def _compare_alerts(connection: Connection, rules: Ruleset, known: dict[str, Case | None]) -> Iterator[str]:
     rows = connection.execute(select(alerts).where(alerts.c.key.in_(list(known)), alerts.c.cleared_at.is_(None)))
     for row in rows:
-        reason = clear_reason(known[row.key], row.round, row.target, row.rung, row.due_at)
+        reason = clear_reason(known[row.key], rules, row.round, row.target, row.rung, row.due_at)
         if reason is not None:
             yield f"{row.key}：提醒 {row.rung} 仍然有效，应已按 {reason} 解除"
 

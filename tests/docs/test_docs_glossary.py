@@ -5,7 +5,7 @@ from enum import StrEnum
 import pytest
 
 from services.alerts.exports import HEADERS
-from services.alerts.projection import clear_reason
+from services.alerts.clearing import clear_reason
 from services.alerts.rungs import NEXT_RUNG
 from services.ingest.port import Taken
 from shared import zh

@@ -284,7 +284,9 @@ def test_a_flood_killed_at_random_times(
 # Replay
 
 
-def test_a_replay_killed_anywhere_is_finished_by_the_same_command(crashes: Crashes, rules: Ruleset, tmp_path: Path) -> None:
+def test_a_replay_killed_anywhere_is_finished_by_the_same_command(
+    crashes: Crashes, rules: Ruleset, tmp_path: Path
+) -> None:
     """Killed at every kind of point and at random times, again and again on the same file; then once to the end."""
     seed = random.SystemRandom().randrange(2**32)
     print(f"seed {seed}")
@@ -342,9 +344,7 @@ def check_replayed(file: Path, events: list[Event], rules: Ruleset, finished: bo
 
 def has_tables(found: Deck) -> bool:
     with found.database.reading() as connection:
-        return bool(
-            connection.exec_driver_sql("SELECT count(*) FROM sqlite_master WHERE name = 'progress'").scalar()
-        )
+        return bool(connection.exec_driver_sql("SELECT count(*) FROM sqlite_master WHERE name = 'progress'").scalar())
 
 
 # A sweep
@@ -353,7 +353,9 @@ def has_tables(found: Deck) -> bool:
 def test_a_sweep_killed_at_every_point_records_each_rung_once(crashes: Crashes, rules: Ruleset, tmp_path: Path) -> None:
     """500 cases fall due in one instant, in batches of 60; the sweep is killed, and goes on at the next start."""
     events: list[Event] = [
-        event(f"s{i}", "received", "03-31 09:00", subject=f"s{i:03}", category="simple_inquiry" if i % 3 else "correction")
+        event(
+            f"s{i}", "received", "03-31 09:00", subject=f"s{i:03}", category="simple_inquiry" if i % 3 else "correction"
+        )
         for i in range(500)
     ]
     after = at("04-08 10:00")

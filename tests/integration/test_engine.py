@@ -235,7 +235,11 @@ def test_a_poisonous_submission_does_not_fail_its_neighbours(file: Path, rules: 
 
     with started(file, rules, FakeClock(NOW), step=gate) as engine:
         found = asyncio.run(main(engine))
-    assert found == [[Taken.ACCEPTED]] * 2 + [UnknownOutcomeError] + [[Taken.ACCEPTED], UnknownOutcomeError, [Taken.ACCEPTED]]
+    assert found == [[Taken.ACCEPTED]] * 2 + [UnknownOutcomeError] + [
+        [Taken.ACCEPTED],
+        UnknownOutcomeError,
+        [Taken.ACCEPTED],
+    ]
     with reading(file, rules) as deck_:
         assert deck_.logged() == [f"zhenkang/s{i:05}" for i in (0, 1, 3, 4)]
         assert deck_.differences() == []
@@ -250,7 +254,8 @@ def test_a_poisonous_submission_alone_leaves_the_engine_live(file: Path, rules: 
 
 
 BIG = [
-    event(f"b{i}", "received", "03-31 09:00", subject=f"b{i}", category="inquiry", content="长" * 20_000) for i in range(20)
+    event(f"b{i}", "received", "03-31 09:00", subject=f"b{i}", category="inquiry", content="长" * 20_000)
+    for i in range(20)
 ]
 
 

@@ -71,7 +71,10 @@ HISTORIES: dict[str, list[CaseEvent]] = {
         event("c", "withdrawn", "03-21 10:00"),
     ],
     "provisional": [received("2031-12-30 10:00", "complaint")],
-    "recategorized": [received("03-01 10:00", "complaint"), event("a", "recategorized", "03-04 10:00", category="help")],
+    "recategorized": [
+        received("03-01 10:00", "complaint"),
+        event("a", "recategorized", "03-04 10:00", category="help"),
+    ],
     "recategorized to less than is left": [
         received("03-01 10:00", "complaint"),
         event("a", "recategorized", "03-15 10:00", category="correction"),
@@ -404,9 +407,7 @@ def test_history_from_a_file_raises_no_alarm(rules: Ruleset, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("seen", "quiet"), [("04-03 00:00", False), ("04-03 00:00:00.000001", True)], ids=["24 h", "more"]
 )
-def test_what_is_overdue_for_more_than_a_day_when_first_seen_is_listed(
-    rules: Ruleset, seen: str, quiet: bool
-) -> None:
+def test_what_is_overdue_for_more_than_a_day_when_first_seen_is_listed(rules: Ruleset, seen: str, quiet: bool) -> None:
     with deck(rules, at(seen)) as found:
         found.push(received("03-31 10:00"))
         assert {(a.rung, a.quiet) for a in found.sweep()} == {("overdue", quiet), ("escalated-1", quiet)}
@@ -542,7 +543,9 @@ def test_many_deadlines_at_one_instant_in_batches_between_pushes(rules: Ruleset)
             if batches > 60:
                 continue
             subject = f"s{chance.randrange(2_000):04}"
-            name, time = chance.choice([("completed", "04-01 20:00"), ("completed", "04-02 08:00"), ("withdrawn", "04-01 12:00")])
+            name, time = chance.choice(
+                [("completed", "04-01 20:00"), ("completed", "04-02 08:00"), ("withdrawn", "04-01 12:00")]
+            )
             further = [
                 event(f"x{batches}", name, time, subject=subject),
                 received("03-31 11:00", subject=f"new{batches:04}"),
@@ -555,7 +558,9 @@ def test_many_deadlines_at_one_instant_in_batches_between_pushes(rules: Ruleset)
         assert found.differences() == []
         assert found.read_cases() == expected_rows(events, rules, found.now)
         assert Counter(Counter(a[:-1] for a in found.alerts()).values()).keys() == {1}
-        assert {a for a in found.standing_alerts() if a.rung != "due_today"} == expected_alerts(events, rules, found.now)
+        assert {a for a in found.standing_alerts() if a.rung != "due_today"} == expected_alerts(
+            events, rules, found.now
+        )
 
 
 # A clock that is set

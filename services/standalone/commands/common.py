@@ -15,10 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sqlalchemy import select
 
 from services.alerts.tables import event_counts
-from services.standalone.apply import unfinished
 from services.standalone.clock import SystemClock
 from services.standalone.database import Database, DatabaseUnusableError, database_file, open_database
 from services.standalone.engine import Engine
+from services.standalone.log import positions
 from shared.config import ConfigError
 from shared.deployment import load_ruleset
 from shared.migrations import SchemaError
@@ -92,9 +92,11 @@ def opened(db: str | None, found: Settings, create: bool = False) -> Iterator[Da
 def require_same_rules(database: Database, rules: Ruleset) -> None:
     """A command must not mix figures of two rulesets, nor recompute those of a service that runs with other files."""
     with database.reading() as connection:
-        others = len(unfinished(connection, rules).outdated)
-    if others:
-        fail(f"有 {others} 个办件是按另一套规则算出的：请使用与服务相同的规则文件，或启动 liuyan standalone 让它重算")
+        known = positions(connection).ruleset
+    if known not in ("", rules.hash):
+        fail(
+            "数据库是按另一套规则算出的：请使用与服务相同的规则文件（platforms、policy、calendar），或启动 liuyan standalone 让它重算"
+        )
 
 
 def require_known_platforms(database: Database, rules: Ruleset) -> None:
