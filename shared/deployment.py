@@ -1,10 +1,14 @@
 """Reads the deployment's files; what is not given is the shipped default (the first city's)."""
 
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
+from typing import TypeVar
 
 from shared.config import ConfigError, parse_calendar, parse_policy, parse_registry
 from shared.rules import Ruleset
+
+T = TypeVar("T")
 
 UNREADABLE: dict[type[Exception], str] = {
     FileNotFoundError: "没有这个文件，请核对路径",
@@ -30,21 +34,20 @@ def read_text(path: Path | None, default: str) -> tuple[str, str]:
 def load_ruleset(platforms: Path | None = None, policy: Path | None = None, calendar: Path | None = None) -> Ruleset:
     """The ruleset of a deployment. Raises ConfigError with every file's first problem, a line each."""
     problems: list[str] = []
-    registry = policies = calendars = None
-    try:
-        registry = parse_registry(*read_text(platforms, "platforms.toml"))
-    except ConfigError as error:
-        problems.append(str(error))
-    try:
-        policies = parse_policy(*read_text(policy, "policy.toml"))
-    except ConfigError as error:
-        problems.append(str(error))
-    if registry is not None:
+
+    def tried(read: Callable[[], T]) -> T | None:
         try:
-            text, name = read_text(calendar, "calendar.toml")
-            calendars = parse_calendar(text, registry, name)
+            return read()
         except ConfigError as error:
             problems.append(str(error))
+            return None
+
+    registry = tried(lambda: parse_registry(*read_text(platforms, "platforms.toml")))
+    policies = tried(lambda: parse_policy(*read_text(policy, "policy.toml")))
+    text = tried(lambda: read_text(calendar, "calendar.toml"))
+    calendars = None
+    if registry is not None and text is not None:
+        calendars = tried(lambda: parse_calendar(text[0], registry, text[1]))
     if registry is None or policies is None or calendars is None:
         raise ConfigError("\n".join(problems))
     return Ruleset(registry, policies, calendars)

@@ -180,7 +180,7 @@ class Withdrawn(BaseEvent, frozen=True, kw_only=True, tag="liuyan.message.withdr
 class Tally(BaseEvent, frozen=True, kw_only=True, tag="liuyan.platform.tally.v1"):
     """How many messages the platform itself counts for a day. 0 is how a quiet platform says that it is alive."""
 
-    subject: Annotated[str, Meta(max_length=64)] = ""
+    subject: Annotated[str, Meta(pattern=rf"^[A-Za-z0-9_.:-]{{0,64}}{END}")] = ""
     data: TallyData
 
 

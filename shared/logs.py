@@ -21,9 +21,9 @@ def _time(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typin
 def configure_logs(style: LogFormat = "auto") -> None:
     """To standard error. `auto`: text on a terminal, JSON elsewhere."""
     text = sys.stderr.isatty() if style == "auto" else style == "text"
-    renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer() if text else structlog.processors.JSONRenderer(ensure_ascii=False)
-    )
+    renderer: structlog.typing.Processor = structlog.processors.JSONRenderer(ensure_ascii=False)
+    if text:  # plain tracebacks: the pretty ones show local variables, which may be personal data
+        renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -74,7 +74,12 @@ def read_settings(environ: Mapping[str, str], file: Path | None = None) -> Setti
 def _from_file(file: Path, problems: list[str]) -> dict[str, Any]:
     try:
         text = file.read_text(encoding="utf-8-sig")
-        return dict(parse_table(text, f"设置文件 {file}", [setting.name for setting in SETTINGS]).items)
+        items = parse_table(text, f"设置文件 {file}").items
+        names = [setting.name for setting in SETTINGS]
+        problems += [
+            f"设置文件 {file}：没有 {n!r} 这个设置；可用的有 {'、'.join(names)}" for n in items if n not in names
+        ]
+        return {name: value for name, value in items.items() if name in names}
     except ConfigError as error:
         problems.append(str(error))
     except (OSError, ValueError) as error:

@@ -35,7 +35,7 @@ from shared.rules import Ruleset
 from shared.times import to_micros
 from tests.fakes import FakeClock
 
-MEMORY = Path("/dev/shm")  # noqa: S108 - a folder in memory where there is one: these tests are not about the disk
+MEMORY = Path("/dev/shm")  # noqa: S108 - in memory where there is such a folder: these tests are not about the disk
 SWEEPS = 1_000  # more in a row without coming to rest is an endless loop
 
 Row = dict[str, Any]

@@ -22,8 +22,8 @@ from shared.http import ProblemError, operation, problem, problems, reply
 from shared.rules import Ruleset
 from shared.times import InstantError, isoformat, parse_instant
 
-METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-EXPORTED = {"json": FORMATS["json"], "csv": FORMATS["csv"]}
+METRICS_TYPE = "text/plain; version=0.0.4"  # Litestar adds the charset
+EXPORTED = {kind: FORMATS[kind] for kind in ("json", "csv")}
 
 AsOf = Annotated[
     str | None,

@@ -49,7 +49,7 @@ DEFINITIONS = {
     "total": "合计由各平台的件数相加得出，不由比率平均",
 }
 
-FORMATS = {"json": "application/json", "csv": "text/csv; charset=utf-8", "text": "text/plain; charset=utf-8"}
+FORMATS = {"json": "application/json", "csv": "text/csv", "text": "text/plain"}
 DASH = "—"
 
 

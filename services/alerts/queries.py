@@ -150,7 +150,7 @@ def _read_text(cursor: str) -> str:
 
 def _read_cursor(cursor: str, registry: Registry) -> tuple[str, str]:
     platform, _, subject = _read_text(cursor).partition("/")
-    if platform not in registry:
+    if platform not in registry or not subject:
         raise CursorError("游标无效，请使用上一页返回的 next")
     return platform, subject
 

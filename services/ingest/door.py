@@ -13,9 +13,9 @@ import msgspec
 from services.ingest.classify import classify
 from services.ingest.deidentify import deidentify, mask_known
 from services.ingest.refusals import Refusal, RefusalReason, RefusedError
-from shared.events import EVENT_TYPES, SOURCE_PREFIX, BaseEvent, Event, Recategorized, Received
+from shared.events import EVENT_TYPES, SOURCE_PREFIX, BaseEvent, Event, Recategorized, Received, Tally
 from shared.rules import Ruleset
-from shared.times import InstantError, parse_instant
+from shared.times import FIRST_YEAR, LAST_YEAR, InstantError, parse_instant
 
 _PATH = re.compile(r" - at `\$(.*)`$")
 _MISSING = re.compile(r"missing required field `(\w+)`")
@@ -86,6 +86,8 @@ class Door:
             event: Event = msgspec.convert(members, kind)  # type: ignore[assignment]
         except msgspec.ValidationError as error:
             raise _invalid(_pointer(str(error))) from error
+        except UnicodeEncodeError as error:  # msgspec met a lone surrogate, in a name or where no text belongs
+            raise RefusedError(RefusalReason.INVALID_TEXT, "", "含有不成对的代理字符，请核对编码") from error
         return self._settle_event(event)
 
     def _check_source(self, source: object, platform: str | None) -> None:
@@ -114,10 +116,10 @@ class Door:
             text = _ONE_LINE.sub(" ", text).strip() if name in _SINGLE_LINE else _CONTROLS.sub("", text)
             settled[name] = deidentify(mask_known(text, known) if known else text)
         if kind is Received:
-            self._settle_category(settled, day)
+            self._settle_category(settled, day, known)
         return settled
 
-    def _settle_category(self, data: dict[str, Any], day: Any) -> None:
+    def _settle_category(self, data: dict[str, Any], day: Any, known: Mapping[str, str]) -> None:
         """As given; an unknown word or none is classified, else the policy's default, with the word and the reason kept."""
         given = data.get("category")
         data.pop("category_given", None)
@@ -134,12 +136,15 @@ class Door:
             given or "", title if isinstance(title, str) else "", policies.on(day)
         )
         if given:
-            data["category_given"] = deidentify(given[:64])
+            data["category_given"] = deidentify(mask_known(given, known))[:64]
 
     def _settle_event(self, event: Event) -> Event:
         if isinstance(event, Recategorized) and event.data.category not in self._rules.policies.known_categories:
             known = "、".join(sorted(self._rules.policies.known_categories))
             raise RefusedError(RefusalReason.UNKNOWN_CATEGORY, "/data/category", f"没有这个类别；可用的有 {known}")
+        if isinstance(event, Tally) and not FIRST_YEAR <= event.data.date.year <= LAST_YEAR:
+            detail = f"年份须在 {FIRST_YEAR} 至 {LAST_YEAR} 之间，请核对平台时钟"
+            raise RefusedError(RefusalReason.TIME_OUT_OF_RANGE, "/data/date", detail)
         canonical = str(int(event.sequence))
         return event if canonical == event.sequence else msgspec.structs.replace(event, sequence=canonical)
 

@@ -4,9 +4,12 @@ Repeated members, NaN and infinities, numbers out of range, nesting without end 
 """
 
 import json
+import re
 from typing import NoReturn
 
 from services.ingest.refusals import RefusalReason, RefusedError
+
+_PLAIN_NAME = re.compile(r"[A-Za-z_]{1,40}")
 
 
 def parse_json(body: bytes) -> object:
@@ -38,8 +41,8 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(members) != len(pairs):
         seen: set[str] = set()
         name = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        shown = name[:40].encode("utf-8", "replace").decode()
-        raise RefusedError(RefusalReason.DUPLICATE_MEMBER, "", f"JSON 里成员 {shown!r} 出现了两次，请只保留一个")
+        shown = f" {name}" if _PLAIN_NAME.fullmatch(name) else ""  # anything else may be personal
+        raise RefusedError(RefusalReason.DUPLICATE_MEMBER, "", f"JSON 里有成员{shown} 出现了两次，请只保留一个")
     return members
 
 

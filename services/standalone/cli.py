@@ -118,6 +118,8 @@ def _translate(message: str) -> str:
     words = (
         ("No such command ", "没有命令 "),
         ("Got unexpected extra argument", "多余的参数"),
+        ("is not a valid integer range", "不是整数"),
+        ("is not a valid float range", "不是数"),
         ("is not a valid integer", "不是整数"),
         ("is not a valid float", "不是数"),
         ("is not in the range", "不在范围内："),

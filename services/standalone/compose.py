@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 import prometheus_client
-from litestar import Litestar
+from litestar import Litestar, Response, get
+from litestar.enums import OpenAPIMediaType
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 from msgspec import Struct, defstruct
 from prometheus_client import CollectorRegistry
@@ -93,27 +93,33 @@ def create_app(engine: Engine, registry: CollectorRegistry) -> Litestar:
         open_file=lambda connection, key, as_of: open_file(connection, rules, key, as_of),
         metrics=registry,
     )
-    app = Litestar(
-        route_handlers=[
-            *event_routes(
-                Door(rules),
-                engine.submit,
-                KeyRing(read_keys).platform_of,
-                IngestMetrics(registry, rules.registry.slugs),
-            ),
-            *reading_routes(reader),
-            *health_routes(engine.unhealthy, lambda: None),
-        ],
+    routes = [
+        *event_routes(
+            Door(rules), engine.submit, KeyRing(read_keys).platform_of, IngestMetrics(registry, rules.registry.slugs)
+        ),
+        *reading_routes(reader),
+        *health_routes(engine.unhealthy, lambda: None),
+    ]
+    return Litestar(
+        route_handlers=[*routes, _document_route(routes)],
         exception_handlers=EXCEPTION_HANDLERS,  # type: ignore[arg-type]
-        openapi_config=_openapi(),
+        openapi_config=None,  # Litestar's own pages answer what is not there with HTML
         request_max_body_size=MAX_BODY,
         logging_config=None,
     )
-    # Litestar replaces the components' schemas by those that it finds itself; ours are of the types that are really encoded.
-    components = app.openapi_schema.components
-    assert components is not None
-    components.schemas = _schemas()
-    return app
+
+
+def _document_route(routes: list[Any]) -> Any:
+    """`/schema/openapi.json`: the document of these routes, made once."""
+    document = Litestar(routes, openapi_config=_openapi(), logging_config=None).openapi_schema.to_schema()
+    document["components"]["schemas"] = _schemas()  # of the types that are really encoded
+    body = msgspec.json.encode(document)
+
+    @get("/schema/openapi.json", include_in_schema=False, sync_to_thread=False)
+    def openapi() -> Response[bytes]:
+        return Response(body, media_type=OpenAPIMediaType.OPENAPI_JSON)
+
+    return openapi
 
 
 def _openapi() -> OpenAPIConfig:
@@ -121,8 +127,6 @@ def _openapi() -> OpenAPIConfig:
         title="liuyan 网民留言办理时限系统",
         version=VERSION,
         description="推送留言事件，查询办件、逾期与办结率。时刻均为 RFC 3339 带时区；错误均为 RFC 9457。",
-        path="/schema",
-        render_plugins=[JsonRenderPlugin(path="/openapi.json")],
         components=Components(
             security_schemes={"key": SecurityScheme(type="http", scheme="bearer", description="平台的推送密钥")},
         ),

@@ -40,8 +40,8 @@ def clock_minutes(text: object) -> int | None:
     return minutes if minutes <= MINUTES_OF_DAY else None
 
 
-def parse_table(text: str, file: str, allowed: Iterable[str]) -> "Table":
-    """The whole file as a table with these items."""
+def parse_table(text: str, file: str, allowed: Iterable[str] | None = None) -> "Table":
+    """The whole file as a table with these items, by default any."""
     try:
         items = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

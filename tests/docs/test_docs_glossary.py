@@ -39,7 +39,7 @@ def test_programs_and_glossary_use_the_same_chinese_words(title: str, dictionary
 def test_rungs_and_figures_too() -> None:
     alerts, figures = words("Alerts"), words("Figures")
     assert {rung: alerts[rung] for rung in NEXT_RUNG} == zh.RUNGS
-    assert {name: figures[name] for name in (*COUNTS, *RATES)} == HEADERS
+    assert {name: figures[name] for name in (*COUNTS, *RATES, "provisional")} == HEADERS
 
 
 def test_events_and_answers_have_their_rows() -> None:

@@ -225,8 +225,8 @@ def test_a_poisonous_submission_does_not_fail_its_neighbours(file: Path, rules: 
     async def main(engine: Engine) -> list[Any]:
         tasks = [asyncio.create_task(outcome(engine.submit([received(0)], "test")))]
         await until(gate.reached.is_set, "the first is being written")
-        for events in ([received(1)], [received(2), POISON], [received(3)], [POISON], [received(4)]):
-            tasks.append(asyncio.create_task(outcome(engine.submit(events, "test"))))
+        rest = ([received(1)], [received(2), POISON], [received(3)], [POISON], [received(4)])
+        tasks += [asyncio.create_task(outcome(engine.submit(events, "test"))) for events in rest]
         await asyncio.sleep(0)
         gate.open()
         found = await asyncio.gather(*tasks)
@@ -486,7 +486,7 @@ def test_stopping_an_engine_whose_thread_has_died_returns(
         await until(lambda: not engine._thread.is_alive(), "the thread has died")
         assert engine.unhealthy() == "引擎线程已停止"
         assert await outcome(engine.submit([count(3)], "test")) is BusyError
-        done, waiting = await asyncio.wait(tasks, timeout=2)
+        _done, waiting = await asyncio.wait(tasks, timeout=2)
         for task in waiting:
             task.cancel()
         assert not waiting, f"{len(waiting)} callers were never answered"

@@ -81,18 +81,52 @@ def season(days: Sequence[str], months: Sequence[str]) -> Season:
 
 SEASONS = [
     # Thursday, the end of a quarter, to Monday: a worked Saturday, Qingming, a local day, a new policy.
-    season("03-31 04-01 04-02 04-04 04-06 04-07 04-11".split(), ["2022-03", "2022-04"]),
+    season(["03-31", "04-01", "04-02", "04-04", "04-06", "04-07", "04-11"], ["2022-03", "2022-04"]),
     # A year's end whose days no notice confirms.
     season(
-        "2031-12-24 2031-12-25 2031-12-31 2032-01-01 2032-01-02 2032-01-05".split(), ["2031-12", "2032-01"]
+        ["2031-12-24", "2031-12-25", "2031-12-31", "2032-01-01", "2032-01-02", "2032-01-05"], ["2031-12", "2032-01"]
     ),
 ]
 CASES = [("zhenkang", "1"), ("zhenkang", "a"), ("gengma", "a"), ("gongan", "A"), ("lincang", "a:b.c_d-e")]
-IDS = ["1", "2", "a", "A", "é", "e\u0301", "'", '"', "%", "_", "a/b", "b' OR 1=1 --", "一", "\uff5e", "\U0001f600", "x y"]
-NAMES = (
-    "received accepted transferred recategorized extended suspended suspended resumed resumed replied replied "
-    "completed completed reopened reopened rated rejected withdrawn tally"
-).split()
+IDS = [
+    "1",
+    "2",
+    "a",
+    "A",
+    "é",
+    "e\u0301",
+    "'",
+    '"',
+    "%",
+    "_",
+    "a/b",
+    "b' OR 1=1 --",
+    "一",
+    "\uff5e",
+    "\U0001f600",
+    "x y",
+]
+NAMES = [
+    "received",
+    "accepted",
+    "transferred",
+    "recategorized",
+    "extended",
+    "suspended",
+    "suspended",
+    "resumed",
+    "resumed",
+    "replied",
+    "replied",
+    "completed",
+    "completed",
+    "reopened",
+    "reopened",
+    "rated",
+    "rejected",
+    "withdrawn",
+    "tally",
+]
 RECEPTION = ["received"]
 CATEGORY = st.fixed_dictionaries({"category": st.sampled_from(["simple_inquiry", "inquiry", "help", "gone"])})
 DATA: dict[str, st.SearchStrategy[dict[str, Any]]] = {
@@ -123,11 +157,15 @@ def sets_of_events(draw: st.DrawFn, found: Season) -> list[Event]:
     """Of up to four cases, most with a reception early on, some with very much happening; ids repeat between platforms."""
     events: list[Event] = []
     for where in draw(st.lists(st.sampled_from(CASES), min_size=1, max_size=4, unique=True)):
-        ids = iter(draw(st.permutations([identifier for identifier in IDS if (where[0], identifier) not in used(events)])))
+        ids = iter(
+            draw(st.permutations([identifier for identifier in IDS if (where[0], identifier) not in used(events)]))
+        )
         if draw(st.integers(0, 5)):
             events.append(draw(one_event(found, next(ids), where, RECEPTION)))
         number = draw(st.integers(0, 7))
-        events += [draw(one_event(found, identifier, where, NAMES)) for identifier, _ in zip(ids, range(number), strict=False)]
+        events += [
+            draw(one_event(found, identifier, where, NAMES)) for identifier, _ in zip(ids, range(number), strict=False)
+        ]
     return events
 
 
@@ -185,7 +223,9 @@ def stories(draw: st.DrawFn, conflicts: bool = True) -> Story:
         actions.insert(
             draw(st.integers(0, len(actions))), draw(st.sampled_from([Restart(), Sweep(1), Sweep(2), Sweep(5_000)]))
         )
-    return Story(found, actions, draw(st.sampled_from([times[-1], found.pool[-1], found.pool[-1] + timedelta(days=30)])))
+    return Story(
+        found, actions, draw(st.sampled_from([times[-1], found.pool[-1], found.pool[-1] + timedelta(days=30)]))
+    )
 
 
 EXAMPLES = 60
@@ -251,9 +291,7 @@ def test_the_figures_hold_at_every_instant_also_before_the_sweep(story: Story) -
         pushes = iter([action.events for action in story.actions if isinstance(action, Push)])
 
         def check() -> None:
-            expected = Counter(
-                s for s in expected_standings(seen, RULES, found.now).elements() if s.month in months
-            )
+            expected = Counter(s for s in expected_standings(seen, RULES, found.now).elements() if s.month in months)
             assert found.standings_now(months) == expected
             assert found.standings_as_of(months, found.now) == expected
             assert found.differences() == []

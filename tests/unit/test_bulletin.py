@@ -12,7 +12,18 @@ from shared.rules import Ruleset
 PUBLISHED = json.loads((Path(__file__).parent.parent / "acceptance" / "q1-2022.json").read_text(encoding="utf-8"))
 NONE = "、".join(
     f"{name}0条"
-    for name in "市政府 市公安局 临翔区 云县 凤庆县 永德县 镇康县 耿马自治县 沧源自治县 双江自治县".split()
+    for name in [
+        "市政府",
+        "市公安局",
+        "临翔区",
+        "云县",
+        "凤庆县",
+        "永德县",
+        "镇康县",
+        "耿马自治县",
+        "沧源自治县",
+        "双江自治县",
+    ]
 )
 
 
@@ -37,7 +48,9 @@ def test_the_published_sentence_to_the_letter(rules: Ruleset) -> None:
     [("2022-02", "2022年2月"), ("2022-12", "2022年12月"), ("2022Q1", "2022年第一季度"), ("2022Q4", "2022年第四季度"), ("2022", "2022年")],
 )  # fmt: skip
 def test_the_period_is_named_as_people_do(text: str, title: str, rules: Ruleset) -> None:
-    assert f"专栏共10个，{title}共接到网民留言1条，其中：" in bulletin(Period.parse(text), figures(rules, yunxian=(1, 0, 0)))
+    assert f"专栏共10个，{title}共接到网民留言1条，其中：" in bulletin(
+        Period.parse(text), figures(rules, yunxian=(1, 0, 0))
+    )
 
 
 def test_nothing_overdue(rules: Ruleset) -> None:
@@ -52,9 +65,7 @@ def test_several_overdue_in_the_order_of_the_registry(rules: Ruleset) -> None:
     told = bulletin(
         Period.parse("2022-02"), figures(rules, shuangjiang=(0, 1, 0), lincang=(2, 2, 0), yunxian=(1, 0, 0))
     )
-    assert told.endswith(
-        "。通过监测，市政府逾期未办结留言2条、双江自治县逾期未办结留言1条，办结率为50.00%。"
-    )
+    assert told.endswith("。通过监测，市政府逾期未办结留言2条、双江自治县逾期未办结留言1条，办结率为50.00%。")
 
 
 def test_everything_overdue(rules: Ruleset) -> None:

@@ -17,7 +17,9 @@ from tests.properties.test_engine_laws import RULES, Story, stories
 DAY = timedelta(days=1)
 
 
-def explained(events: list[CaseEvent], rules: Ruleset, as_of: str, target: str = "complete", number: int = 1) -> Explanation:
+def explained(
+    events: list[CaseEvent], rules: Ruleset, as_of: str, target: str = "complete", number: int = 1
+) -> Explanation:
     found = {(e.round, e.target): e for e in explain(case_of(events, rules, as_of), rules)}
     return found[number, target]
 
@@ -169,6 +171,10 @@ def test_office_hours_are_told_day_by_day() -> None:
         received("04-01 17:00", "help"), event("a", "suspended", "04-02 09:30"), event("b", "resumed", "04-02 15:00"),
     ]  # fmt: skip
     found = explained(events, RULES, "04-02 15:00")
-    assert [(f"{d.date:%m-%d}", d.hours) for d in found.days if d.hours] == [("04-01", 1.0), ("04-02", 4.0), ("04-06", 2.0)]
+    assert [(f"{d.date:%m-%d}", d.hours) for d in found.days if d.hours] == [
+        ("04-01", 1.0),
+        ("04-02", 4.0),
+        ("04-06", 2.0),
+    ]
     assert "中止" in found.days[1].reason
     assert "不计" not in found.days[1].reason

@@ -12,7 +12,19 @@ from hypothesis import strategies as st
 from services.sla.rules import evaluate
 from shared.case import Outcome, Verdict
 from shared.events import CaseEvent
-from shared.figures import AWAITING, COUNTS, RATES, Counts, Period, PeriodError, Standing, count, percent, standing, tabulate
+from shared.figures import (
+    AWAITING,
+    COUNTS,
+    RATES,
+    Counts,
+    Period,
+    PeriodError,
+    Standing,
+    count,
+    percent,
+    standing,
+    tabulate,
+)
 from shared.rules import Ruleset
 from tests.builders import at, case_of, event
 
@@ -207,7 +219,9 @@ def test_counts_add_up(standings: dict[Standing, int]) -> None:
 
 
 @given(st.dictionaries(STANDINGS, st.integers(0, 9), max_size=20))
-def test_a_table_has_every_platform_in_order_and_totals_from_sums(rules: Ruleset, standings: dict[Standing, int]) -> None:
+def test_a_table_has_every_platform_in_order_and_totals_from_sums(
+    rules: Ruleset, standings: dict[Standing, int]
+) -> None:
     found = tabulate(standings, rules.registry, Period.parse("2022Q1").months)
     assert [row.platform for row in found.rows] == list(rules.registry.slugs)
     assert found.total == count({s: n for s, n in standings.items() if s.month != "2022-04"})

@@ -56,9 +56,7 @@ def test_when_each_rung_is_reached(received_at: str, platform: str, expected: li
 
 
 def test_a_countys_own_day_off_moves_its_escalations() -> None:
-    local = ruleset(
-        None, '[[local]]\ncounty = "gengma"\ndate = "2022-03-03"\nrest = true\nname = "x"\nsource = "x"\n'
-    )
+    local = ruleset(None, '[[local]]\ncounty = "gengma"\ndate = "2022-03-03"\nrest = true\nname = "x"\nsource = "x"\n')
     found = targets_of([received("03-01 10:00", platform="gengma")], local, "03-01 10:00")
     assert times(found["complete"]) == ["03-02 09:00", "03-03 00:00", "03-04 09:00", "03-08 09:00"]
     found = targets_of([received("03-01 10:00")], local, "03-01 10:00")
@@ -69,7 +67,9 @@ def test_each_target_has_its_own(rules: Ruleset) -> None:
     found = targets_of([received("03-01 10:00", "complaint")], rules, "03-01 10:00")
     assert times(found["reply"]) == ["03-08 09:00", "03-09 00:00", "03-09 09:00", "03-11 09:00"]
     assert times(found["complete"]) == ["03-22 09:00", "03-23 00:00", "03-23 09:00", "03-25 09:00"]
-    found = targets_of([received("03-01 10:00", "complaint"), event("a", "replied", "03-02 10:00")], rules, "03-02 10:00")
+    found = targets_of(
+        [received("03-01 10:00", "complaint"), event("a", "replied", "03-02 10:00")], rules, "03-02 10:00"
+    )
     assert found.keys() == {"complete"}
 
 
