@@ -1,5 +1,6 @@
 """The page `/`: figures of this and the last quarter, and what is overdue. Server-rendered, no script, refreshes itself."""
 
+import secrets
 from collections.abc import Sequence
 from datetime import datetime
 from importlib.resources import files
@@ -25,7 +26,7 @@ _TEMPLATE = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=
 
 
 def render(rules: Ruleset, now: datetime, reports: Sequence[Report], overdue: Page) -> Response[str]:
-    nonce = f"{int(now.timestamp() * 1_000_000):x}"
+    nonce = secrets.token_urlsafe(16)
     body = _TEMPLATE.render(
         city=rules.registry.city,
         nonce=nonce,

@@ -20,6 +20,7 @@ from shared.times import FIRST_YEAR, LAST_YEAR, InstantError, parse_instant
 _PATH = re.compile(r" - at `\$(.*)`$")
 _MISSING = re.compile(r"missing required field `(\w+)`")
 _UNUSABLE = re.compile("[\x00\ud800-\udfff]")
+_JSON_TYPE = re.compile(r"(application/json|[\w.-]+/[\w.-]+\+json)\s*(;|$)", re.IGNORECASE)
 _CONTROLS = re.compile("[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _ONE_LINE = re.compile("[\x01-\x20\x7f-\xa0\u2028\u2029]+")
 _SINGLE_LINE = frozenset({"title", "to"})
@@ -34,6 +35,8 @@ REQUIREMENTS: Mapping[str, str] = {
     "/subject": "应为留言编号：1–64 个 A-Z a-z 0-9 . _ : -",
     "/time": '应为带时区的 RFC 3339 时间，如 "2022-03-01T09:12:00+08:00"',
     "/sequence": '应为写成字符串的整数，如 "1"',
+    "/datacontenttype": '应为 "application/json"，或不写',
+    "/data_base64": "不能使用，请把内容写成 JSON 对象 data",
     "/data": "应为 JSON 对象",
     "/data/category": '应为类别标识，如 "simple_inquiry"',
     "/data/title": "应为字符串",
@@ -70,6 +73,7 @@ class Door:
             raise _invalid("")
         members: dict[str, Any] = {**value}
         self._check_source(members.get("source"), platform)
+        _check_encoding(members)
         kind = _event_type(members.get("type"))
         members["time"] = _instant(members.get("time"))
         identifier = members.get("id")
@@ -147,6 +151,15 @@ class Door:
             raise RefusedError(RefusalReason.TIME_OUT_OF_RANGE, "/data/date", detail)
         canonical = str(int(event.sequence))
         return event if canonical == event.sequence else msgspec.structs.replace(event, sequence=canonical)
+
+
+def _check_encoding(members: Mapping[str, Any]) -> None:
+    """CloudEvents may carry data in other forms than JSON; what cannot be read must not be dropped silently."""
+    if "data_base64" in members:
+        raise _invalid("/data_base64")
+    media_type = members.get("datacontenttype")
+    if media_type is not None and not (isinstance(media_type, str) and _JSON_TYPE.match(media_type)):
+        raise _invalid("/datacontenttype")
 
 
 def _event_type(name: object) -> type[BaseEvent]:

@@ -25,6 +25,7 @@ platform_keys = Table(
 
 PREFIX = "lyk"
 FRESH_SECONDS = 0.5
+UNKNOWN_SECONDS = 0.02  # a flood of wrong keys must not become a flood of queries
 
 
 class Key(Struct, frozen=True):
@@ -75,7 +76,7 @@ def list_keys(connection: Connection) -> list[Key]:
 class KeyRing:
     """The valid keys, kept in memory and read anew when they are older than FRESH_SECONDS or a key is not among them.
 
-    So a new key works at once, and a revoked one for FRESH_SECONDS at most.
+    So a new key works after UNKNOWN_SECONDS, and a revoked one for FRESH_SECONDS at most.
     """
 
     def __init__(self, read: Callable[[], dict[str, str]], monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -86,7 +87,8 @@ class KeyRing:
     def platform_of(self, key: str) -> str | None:
         """The platform for which the key writes; None for an unknown or revoked key."""
         hashed, now = hash_key(key), self._monotonic()
-        if now - self._read_at >= FRESH_SECONDS or hashed not in self._valid:
+        age = now - self._read_at
+        if age >= FRESH_SECONDS or (age >= UNKNOWN_SECONDS and hashed not in self._valid):
             self._valid, self._read_at = self._read(), now
         return self._valid.get(hashed)
 

@@ -6,6 +6,8 @@ from importlib import import_module
 
 import click
 
+from services.standalone.helptext import ChineseGroup
+
 VERSION = "0.1.0"
 
 COMMANDS = {
@@ -38,7 +40,7 @@ HELP = {
 }
 
 
-class _Commands(click.Group):
+class _Commands(ChineseGroup):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
@@ -55,7 +57,7 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(VERSION, prog_name="liuyan", message="%(prog)s %(version)s")
+@click.version_option(VERSION, prog_name="liuyan", message="%(prog)s %(version)s", help="显示版本")
 def liuyan() -> None:
     """网民留言办理时限系统：每一条留言都按时得到答复。
 

@@ -75,7 +75,9 @@ class Database:
 
 def _engine(file: Path, begin: str) -> Engine:
     engine = create_engine(
-        URL.create("sqlite", database=str(file)), connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}
+        URL.create("sqlite", database=str(file)),
+        hide_parameters=True,
+        connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
     )
 
     @event.listens_for(engine, "connect")

@@ -4,7 +4,8 @@ import asyncio
 import gc
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import uvicorn
 from litestar import Litestar
@@ -37,7 +38,7 @@ def bind(host: str, port: int) -> socket.socket:
 def serve(app: Litestar, engine: Engine, listener: socket.socket, on_ready: Callable[[], None]) -> None:
     """Serve until SIGINT or SIGTERM; returns when everything that was accepted is durable."""
     config = uvicorn.Config(
-        app,
+        _heads_as_gets(app),
         loop="auto",
         http="auto",
         lifespan="off",
@@ -53,6 +54,16 @@ def serve(app: Litestar, engine: Engine, listener: socket.socket, on_ready: Call
             runner.run(_run(server, listener, on_ready))
     finally:
         engine.stop()
+
+
+def _heads_as_gets(app: Litestar) -> Callable[[Any, Any, Any], Awaitable[None]]:
+    """Answers HEAD like GET; the server leaves the body out."""
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        asked: Any = {**scope, "method": "GET"} if scope.get("method") == "HEAD" else scope
+        await app(asked, receive, send)
+
+    return answer
 
 
 async def _run(server: uvicorn.Server, listener: socket.socket, on_ready: Callable[[], None]) -> None:

@@ -4,8 +4,8 @@ from enum import StrEnum
 
 import pytest
 
-from services.alerts.exports import HEADERS
 from services.alerts.clearing import clear_reason
+from services.alerts.exports import HEADERS
 from services.alerts.rungs import NEXT_RUNG
 from services.ingest.port import Taken
 from shared import zh

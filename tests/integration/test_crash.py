@@ -5,7 +5,6 @@ database. Besides, kills at random times, with the seed in the test's output.
 """
 
 import http.client
-import itertools
 import json
 import os
 import random
@@ -255,15 +254,15 @@ def test_a_flood_killed_at_every_point(
     assert {"sql INSERT events", "sql INSERT cases", "sql INSERT figures", "sql COMMIT"} <= points.keys()
     finish(crashes, file, keys, rules, pushes, answered, unanswered, "no kill")
     killed = 0
-    for point, number in itertools.product(points, (1, 3)):
-        if points[point] < number:
-            continue
+    chosen = [(point, number) for point in points for number in ((2,) if point.startswith("sql") else (1, 3))]
+    chosen = sorted({(point, min(number, points[point])) for point, number in chosen})
+    for point, number in chosen:
         what = f"killed at {point}, {number}"
         file, status, answered, unanswered = run(point=point, number=number)
         assert status in (-signal.SIGKILL, 0), what  # 0: with other timing it is passed less often
         killed += status != 0
         finish(crashes, file, keys, rules, pushes, answered, unanswered, what)
-    assert killed >= len(points)
+    assert killed >= len(chosen) * 3 // 4
 
 
 def test_a_flood_killed_at_random_times(

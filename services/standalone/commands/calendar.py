@@ -7,12 +7,13 @@ from services.standalone.commands.common import (
     ruleset,
     settings,
 )
+from services.standalone.helptext import ChineseCommand
 from shared.calendars import days_of_year
 from shared.times import FIRST_YEAR, LAST_YEAR
 from shared.workdays import WEEKDAYS, Day
 
 
-@click.command("calendar")
+@click.command("calendar", cls=ChineseCommand)
 @click.argument("year", type=click.IntRange(FIRST_YEAR, LAST_YEAR), metavar="年份")
 @click.option("--county", metavar="县区", help="县区标识：连同它自己的放假、上班日（默认全国）")
 @click.option("--json", "as_json", is_flag=True, help="以 JSON 输出全年每一天")

@@ -23,6 +23,7 @@ from services.standalone.commands.common import (
     settings,
 )
 from services.standalone.compose import open_file, recaller
+from services.standalone.helptext import ChineseCommand
 from shared.case import Case, Target, encode_case
 from shared.events import Received, ReceivedData
 from shared.rules import Ruleset
@@ -31,7 +32,7 @@ from shared.workdays import WEEKDAYS
 from shared.zh import OUTCOMES, STATUSES, TARGETS, VERDICTS
 
 
-@click.command("case")
+@click.command("case", cls=ChineseCommand)
 @click.argument("key", metavar="平台/留言编号")
 @as_of_option
 @db_option
@@ -97,7 +98,7 @@ def _print_explanations(explanations: list[Explanation]) -> None:
             click.echo(f"  → {show(found.due_at, found.days[-1].date)} 到期")
 
 
-@click.command("cases")
+@click.command("cases", cls=ChineseCommand)
 @as_of_option
 @click.option("--platform", metavar="平台", help="只列这个平台的办件")
 @db_option
@@ -123,7 +124,7 @@ def cases_command(as_of: datetime | None, platform: str | None, db: str | None, 
                         click.echo(f"{case.key}\t{STATUSES[case.status]}\t{outcome}\t{case.title or ''}")
 
 
-@click.command("deadline")
+@click.command("deadline", cls=ChineseCommand)
 @click.option("--category", required=True, metavar="类别", help="类别标识，如 simple_inquiry")
 @click.option(
     "--received", required=True, type=INSTANT, metavar="时刻", help="接到的时刻，如 2026-02-13T10:00:00+08:00"

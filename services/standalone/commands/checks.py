@@ -12,12 +12,13 @@ from services.standalone.commands.common import (
     ruleset,
     settings,
 )
+from services.standalone.helptext import ChineseCommand
 from services.standalone.log import buried
 from services.standalone.reconcile import reconcile as find_differences
 from shared.times import show
 
 
-@click.command("reconcile")
+@click.command("reconcile", cls=ChineseCommand)
 @db_option
 def reconcile_command(db: str | None) -> None:
     """由日志重新计算全部办件与统计，与表中逐项核对；有任何差异则列出，退出码 1。"""
@@ -32,7 +33,7 @@ def reconcile_command(db: str | None) -> None:
     click.echo("核对完毕，没有差异")
 
 
-@click.command("dead-letters")
+@click.command("dead-letters", cls=ChineseCommand)
 @db_option
 @click.option("--jsonl", is_flag=True, help="每行一条的 JSON")
 def dead_letters_command(db: str | None, jsonl: bool) -> None:

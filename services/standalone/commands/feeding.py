@@ -2,7 +2,6 @@
 
 import sys
 import threading
-from datetime import datetime
 from pathlib import Path
 
 import click
@@ -13,6 +12,7 @@ from services.standalone.commands.common import (
     bring_up_to_date,
     db_option,
     fail,
+    now,
     opened,
     progress,
     require_known_platforms,
@@ -20,11 +20,11 @@ from services.standalone.commands.common import (
     ruleset,
     settings,
 )
+from services.standalone.helptext import ChineseCommand
 from services.standalone.replay import replay
-from shared.times import SHANGHAI
 
 
-@click.command("replay")
+@click.command("replay", cls=ChineseCommand)
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="文件.jsonl")
 @db_option
 def replay_command(file: Path, db: str | None) -> None:
@@ -59,7 +59,7 @@ def replay_command(file: Path, db: str | None) -> None:
         click.echo("不合要求和冲突的已进入死信：liuyan dead-letters 查看", err=True)
 
 
-@click.command("simulate")
+@click.command("simulate", cls=ChineseCommand)
 @click.option("--url", required=True, metavar="地址", help="服务的地址，如 http://127.0.0.1:8000")
 @click.option("--key", required=True, metavar="密钥", envvar="LIUYAN_SIMULATE_KEY", help="平台的推送密钥")
 @click.option("--platform", required=True, metavar="平台", help="密钥所属的平台")
@@ -70,7 +70,7 @@ def simulate_command(url: str, key: str, platform: str, per_minute: float, count
     from services.standalone.simulate import Portal, PushError, run
 
     try:
-        portal = Portal(url, key, platform, lambda: datetime.now(SHANGHAI))
+        portal = Portal(url, key, platform, now, on_trouble=lambda trouble: click.echo(trouble, err=True))
         run(portal, per_minute, count, threading.Event(), lambda subject: click.echo(f"已推送 {platform}/{subject}"))
     except PushError as error:
         fail(str(error))

@@ -21,11 +21,12 @@ from services.standalone.commands.common import (
     settings,
 )
 from services.standalone.compose import recaller
+from services.standalone.helptext import ChineseCommand
 from shared.figures import Period, PeriodError
 from shared.times import show
 
 
-@click.command("export")
+@click.command("export", cls=ChineseCommand)
 @click.argument("period", metavar="统计期")
 @as_of_option
 @click.option("--format", "kind", type=click.Choice(list(FORMATS)), default="text", show_default=True, help="格式")

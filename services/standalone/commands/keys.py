@@ -13,15 +13,16 @@ from services.standalone.commands.common import (
     ruleset,
     settings,
 )
+from services.standalone.helptext import ChineseCommand, ChineseGroup
 from shared.times import show
 
 
-@click.group("keys")
+@click.group("keys", cls=ChineseGroup)
 def keys_group() -> None:
     """平台的推送密钥：建立、列出、作废。"""
 
 
-@keys_group.command("create")
+@keys_group.command("create", cls=ChineseCommand)
 @click.argument("platform", metavar="平台")
 @db_option
 def keys_create(platform: str, db: str | None) -> None:
@@ -39,7 +40,7 @@ def keys_create(platform: str, db: str | None) -> None:
     click.echo(key)
 
 
-@keys_group.command("list")
+@keys_group.command("list", cls=ChineseCommand)
 @db_option
 def keys_list(db: str | None) -> None:
     """列出密钥的编号、平台和状态（密钥本身无法再显示）。"""
@@ -50,7 +51,7 @@ def keys_list(db: str | None) -> None:
             click.echo(f"{key.id}\t{key.platform}\t{show(key.created_at)} 建立\t{state}")
 
 
-@keys_group.command("revoke")
+@keys_group.command("revoke", cls=ChineseCommand)
 @click.argument("identifier", metavar="密钥编号")
 @db_option
 def keys_revoke(identifier: str, db: str | None) -> None:

@@ -37,9 +37,10 @@ from shared.times import from_micros, isoformat, show
 logger = structlog.get_logger("standalone")
 TOLD_ONE_BY_ONE = 20
 OnRaised = Callable[[tuple[Raised, ...]], None]
+from services.standalone.helptext import ChineseCommand
 
 
-@click.command("standalone")
+@click.command("standalone", cls=ChineseCommand)
 @db_option
 @click.option("--host", metavar="地址", help="监听的地址（默认取设置 host：127.0.0.1，只许本机访问）")
 @click.option(
