@@ -3,8 +3,8 @@
 from datetime import datetime, timedelta
 
 from bench.measure import PLATFORMS, folder, seconds
-from services.alerts.sweep import next_wake, sweep
-from services.standalone.apply import evaluate_keys, take_and_project
+from services.alerts.sweep import next_wake
+from services.standalone.apply import sweep_due, take_and_project
 from services.standalone.database import Database, open_database
 from shared.deployment import load_ruleset
 from shared.events import Received, ReceivedData
@@ -44,7 +44,7 @@ def sweep_all(database: Database, rules: Ruleset, now: datetime) -> int:
         if wake is None or wake > now:
             return raised
         with database.writing() as connection:
-            raised += len(sweep(connection, rules, now, lambda c, keys, at: evaluate_keys(c, keys, rules, at)).raised)
+            raised += len(sweep_due(connection, rules, now).raised)
 
 
 def main() -> None:

@@ -317,6 +317,8 @@ FIELDS = {
     "/subject": "the message's number: 1–64 of `A-Z a-z 0-9 . _ : -`; a tally needs none",
     "/time": "when it happened on the platform: RFC 3339 with an offset",
     "/sequence": 'optional: an integer written as a string; orders events of the same time, `"0"` by default',
+    "/datacontenttype": "`application/json` or another JSON type, or left out",
+    "/data_base64": "not used: write the content as `data`",
     "/data": "a JSON object; may be left out where no member is required",
     "/data/category": "the slug of a category",
     "/data/title": "a string",

@@ -24,7 +24,6 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy import event
 
-from services.alerts import sweep as sweep_module
 from services.standalone import apply as apply_module
 from services.standalone import engine as engine_module
 from services.standalone import replay as replay_module
@@ -94,8 +93,7 @@ def run_command(job: dict[str, Any], points: Points, tell: Any) -> None:
 
 def do(job: dict[str, Any], rules: Ruleset, tell: Any) -> None:
     """In the fork: the job with its smaller steps, so that there are many of them."""
-    sweep = partial(sweep_module.sweep, batch=job.get("batch", 5_000))
-    engine_module.sweep = sweep  # type: ignore[assignment]
+    engine_module.sweep_due = partial(apply_module.sweep_due, batch=job.get("batch", 5_000))  # type: ignore[assignment]
     replay_module.LINES_A_STEP = job.get("lines", replay_module.LINES_A_STEP)
     apply_module.CASES_A_STEP = engine_module.CASES_A_STEP = job.get("cases", apply_module.CASES_A_STEP)
     seen = Path(job["seen"]) if "seen" in job else None

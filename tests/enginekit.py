@@ -19,12 +19,12 @@ from sqlalchemy import Table, select
 
 from services.alerts.queries import Recall, all_keys, standings_as_of, standings_now
 from services.alerts.rungs import DUE_TODAY, open_targets
-from services.alerts.sweep import Raised, next_wake, sweep
+from services.alerts.sweep import Raised, next_wake
 from services.alerts.tables import alerts, cases, days, due_days, event_counts, figures, targets
 from services.ingest.port import Taken
 from services.sla.rules import evaluate, next_change
 from services.standalone import log
-from services.standalone.apply import evaluate_keys, recall, take_and_project
+from services.standalone.apply import recall, sweep_due, take_and_project
 from services.standalone.database import Database, open_database
 from services.standalone.engine import Engine
 from services.standalone.reconcile import reconcile
@@ -106,9 +106,7 @@ class Deck:
     def sweep_once(self, batch: int = 5_000) -> tuple[Raised, ...]:
         """One batch of what is due, with a transaction of its own."""
         with self.database.writing() as connection:
-            found = sweep(
-                connection, self.rules, self.now, lambda c, keys, now: evaluate_keys(c, keys, self.rules, now), batch
-            )
+            found = sweep_due(connection, self.rules, self.now, batch)
         self.raised += found.raised
         return found.raised
 

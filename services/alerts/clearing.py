@@ -1,6 +1,6 @@
 """When a raised alert no longer stands, and why."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, bindparam, select, update
@@ -33,6 +33,16 @@ def clear_alerts(
         connection.execute(_CLEAR, cleared)
 
 
+def clear_premature(connection: Connection, keys: Sequence[str], now: datetime) -> None:
+    """Clear what a clock that was ahead raised of these cases: alerts of deadlines that have not come yet."""
+    connection.execute(
+        update(alerts)
+        .where(alerts.c.key.in_(keys), alerts.c.due_at > to_micros(now), alerts.c.rung != DUE_TODAY)
+        .where(alerts.c.cleared_at.is_(None))
+        .values(cleared_at=to_micros(now), clear_reason="recomputed")
+    )
+
+
 def clear_reason(case: Case | None, rules: Ruleset, number: int, target: str, rung: str, due_at: int) -> str | None:
     """`completed`, `closed`, `deadline_moved` or, disproved by evidence that came late, `late_evidence`; None while it stands."""
     if case is None or number > len(case.rounds):
@@ -56,7 +66,7 @@ def _suspension_over(current: Round, rules: Ruleset, long_at: datetime) -> str |
     """Of the suspension that was long at `long_at`: None while it lasts."""
     days = rules.policy_on(current.anchor.date()).rungs.suspended_long_days
     start = long_at - timedelta(days=days)
-    meant = next((stop for stop in current.suspensions if stop.start == start), None)
+    meant = next((stop for stop in reversed(current.suspensions) if stop.start == start), None)
     if meant is None or (meant.end is not None and meant.end < long_at):
         return "late_evidence"  # it never was, or was over in time
     if meant.end is None:

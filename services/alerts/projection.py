@@ -12,7 +12,7 @@ from msgspec import Struct
 from sqlalchemy import BindParameter, Connection, bindparam, delete, insert, select, update
 
 from services.alerts.clearing import clear_alerts
-from services.alerts.rungs import ESCALATED_1, ESCALATED_2, OpenTarget, open_targets
+from services.alerts.rungs import ESCALATED_1, ESCALATED_2, OVERDUE, OpenTarget, open_targets
 from services.alerts.sql import chunks, run_many, upsert
 from services.alerts.tables import cases, days, due_days, figures, targets
 from shared.case import Case, Status, Verdict
@@ -181,15 +181,17 @@ _ADD_TARGET = insert(targets).values(
 _SHIFT = (
     update(targets)
     .where(targets.c.id == bindparam("row"))
-    .values({name: bindparam(f"new_{name}") for name in ("next_at", "escalate_1_at", "escalate_2_at")})
+    .values(
+        next_at=bindparam("new_next_at"), escalate_1_at=bindparam("new_first"), escalate_2_at=bindparam("new_second")
+    )
 )
 
 
-def _shift(target: OpenTarget, rung: str | None, at: int | None) -> dict[str, int | None]:
-    """The instants of the rungs still to come, moved; what was raised stays raised."""
+def _rungs_to_come(target: OpenTarget, rung: str | None, at: int | None) -> tuple[int | None, int | None, int | None]:
+    """When the next rung of a target that stands is reached now, and the escalations; what was raised stays raised."""
     first, second = target.escalate_1_at, target.escalate_2_at
-    next_at = first if rung == ESCALATED_1 else second if rung == ESCALATED_2 else at
-    return {"new_next_at": next_at, "new_escalate_1_at": first, "new_escalate_2_at": second}
+    to_come = {target.first_rung: target.first_at, OVERDUE: target.due_at, ESCALATED_1: first, ESCALATED_2: second}
+    return to_come.get(rung, at) if rung is not None else None, first, second
 
 
 def _project_targets(
@@ -210,8 +212,9 @@ def _project_targets(
             gone.append(row.id)
             continue
         del wanted[row.key, row.target]
-        if (target.escalate_1_at, target.escalate_2_at) != (row.escalate_1_at, row.escalate_2_at):
-            shifted.append({"row": row.id, **_shift(target, row.next_rung, row.next_at)})  # a corrected calendar
+        moved = _rungs_to_come(target, row.next_rung, row.next_at)
+        if moved != (row.next_at, row.escalate_1_at, row.escalate_2_at):  # a corrected calendar, or other mornings
+            shifted.append(dict(zip(("row", "new_next_at", "new_first", "new_second"), (row.id, *moved), strict=True)))
     if shifted:
         connection.execute(_SHIFT, shifted)
     if gone:

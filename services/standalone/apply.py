@@ -8,18 +8,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, or_, select
 
 from services.alerts.arrivals import record_events
+from services.alerts.clearing import clear_premature
 from services.alerts.projection import Evaluated, project
 from services.alerts.sql import chunks
-from services.alerts.tables import cases
+from services.alerts.sweep import BATCH, Swept, sweep
+from services.alerts.tables import OPEN, cases, targets
 from services.ingest.port import Taken
 from services.sla.rules import evaluate, next_change
 from services.standalone import log
 from shared.case import Case
 from shared.events import Event, accept, encode_event
 from shared.rules import Ruleset
+from shared.times import to_micros
 
 CASES_A_STEP = 2_000
 RECOMPUTING = "recomputing"
@@ -97,7 +100,7 @@ def take_and_project(
         keys = behind(connection)
     for step in chunks(dict.fromkeys(filter(None, keys)), CASES_A_STEP):
         project(connection, evaluate_keys(connection, step, rules, now), rules, now)
-    log.set_projected(connection, before.end + answers.count(Taken.ACCEPTED), rules.hash)
+    log.set_projected(connection, before.end + answers.count(Taken.ACCEPTED), rules.hash, now)
     return answers
 
 
@@ -109,28 +112,45 @@ def require_ruleset(connection: Connection, rules: Ruleset) -> log.Positions:
     return where
 
 
+def sweep_due(connection: Connection, rules: Ruleset, now: datetime, batch: int = BATCH) -> Swept:
+    """One batch of what fell due by now. Raises OtherRulesetError."""
+    where = require_ruleset(connection, rules)
+    swept = sweep(connection, rules, now, lambda c, keys, at: evaluate_keys(c, keys, rules, at), batch)
+    log.set_projected(connection, where.projected, rules.hash, now)
+    return swept
+
+
 class Unfinished(NamedTuple):
-    """What an earlier run left: keys behind the log's end, and keys of cases computed with another ruleset."""
+    """What an earlier run left: keys behind the log's end, keys of cases that were computed with another ruleset, and of
+    those that may have been brought to an instant that has not come yet, by a clock that was ahead."""
 
     behind: list[str]
     outdated: list[str]
+    ahead: list[str]
     end: int
     finished: bool
 
 
-def unfinished(connection: Connection, rules: Ruleset) -> Unfinished:
+def unfinished(connection: Connection, rules: Ruleset, now: datetime) -> Unfinished:
     where = log.positions(connection)
+    ahead = _ahead(connection, to_micros(now)) if where.as_of > to_micros(now) else []
     late = behind(connection) if where.projected != where.end else []
     if where.ruleset == rules.hash:
-        return Unfinished(late, [], where.end, finished=where.projected == where.end)
+        return Unfinished(late, [], ahead, where.end, finished=where.projected == where.end and not ahead)
     other = select(cases.c.key).where(cases.c.ruleset.not_in((rules.hash, ""))).order_by(cases.c.key)
     old = list(connection.execute(other).scalars())
-    return Unfinished(late, old, where.end, finished=False)
+    return Unfinished(late, old, ahead, where.end, finished=False)
 
 
-def begin_recomputing(connection: Connection) -> None:
+def _ahead(connection: Connection, now: int) -> list[str]:
+    """Open cases, whose deadlines may not have passed after all, and those with something that has not happened yet."""
+    open_or_later = or_(OPEN, cases.c.received_at > now, cases.c.closed_at > now, cases.c.status.is_(None))
+    return list(connection.execute(select(cases.c.key).where(open_or_later).order_by(cases.c.key)).scalars())
+
+
+def begin_recomputing(connection: Connection, now: datetime) -> None:
     """From here on the cases are of two rulesets: nobody may add to them until that is over."""
-    log.set_projected(connection, log.positions(connection).projected, RECOMPUTING)
+    log.set_projected(connection, log.positions(connection).projected, RECOMPUTING, now)
 
 
 def recompute(
@@ -138,3 +158,10 @@ def recompute(
 ) -> None:
     """Evaluate cases anew; alerts that no longer stand because the ruleset changed are cleared as `recomputed`."""
     project(connection, evaluate_keys(connection, keys, rules, now), rules, now, recomputed=ruleset_changed)
+
+
+def bring_back(connection: Connection, keys: Sequence[str], rules: Ruleset, now: datetime) -> None:
+    """Evaluate cases anew that a clock brought ahead: their rungs begin again, and alerts of what is not yet due are cleared."""
+    connection.execute(delete(targets).where(targets.c.key.in_(keys)))
+    clear_premature(connection, keys, now)
+    recompute(connection, keys, rules, now, ruleset_changed=True)

@@ -12,6 +12,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
@@ -19,15 +20,15 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from services.alerts.sql import chunks
-from services.alerts.sweep import Raised, next_wake, sweep
+from services.alerts.sweep import Raised, next_wake
 from services.ingest.port import BusyError, Taken, UnknownOutcomeError
 from services.standalone.apply import (
     CASES_A_STEP,
     OtherRulesetError,
     begin_recomputing,
-    evaluate_keys,
+    bring_back,
     recompute,
-    require_ruleset,
+    sweep_due,
     take_and_project,
     unfinished,
 )
@@ -85,20 +86,25 @@ class Engine:
         In steps of a transaction each; interrupted, the next start goes on.
         """
         with self.database.reading() as connection:
-            left = unfinished(connection, self.rules)
+            left = unfinished(connection, self.rules, self.clock.now())
         if left.outdated:
             with self.database.writing() as connection:
-                begin_recomputing(connection)
-        for title, keys, changed in (("整理办件", left.behind, False), ("按新规则重算办件", left.outdated, True)):
+                begin_recomputing(connection, self.clock.now())
+        work: tuple[tuple[str, list[str], Callable[..., None]], ...] = (
+            ("整理办件", left.behind, partial(recompute, ruleset_changed=False)),
+            ("按新规则重算办件", left.outdated, partial(recompute, ruleset_changed=True)),
+            ("时钟曾经偏快，重算办件", left.ahead, bring_back),
+        )
+        for title, keys, bring in work:
             done = 0
             for step in chunks(keys, CASES_A_STEP):
                 with self.database.writing() as connection:
-                    recompute(connection, step, self.rules, self.clock.now(), ruleset_changed=changed)
+                    bring(connection, step, self.rules, self.clock.now())
                 done += len(step)
                 progress(title, done, len(keys))
         if not left.finished:
             with self.database.writing() as connection:
-                set_projected(connection, left.end, self.rules.hash)
+                set_projected(connection, left.end, self.rules.hash, self.clock.now())
 
     def start(self) -> None:
         self._thread.start()
@@ -223,13 +229,7 @@ class Engine:
             if wake is None or self.clock.seconds_until(wake) > 0:
                 return LONGEST_SLEEP if wake is None else min(LONGEST_SLEEP, self.clock.seconds_until(wake))
             with self.database.writing() as connection:
-                require_ruleset(connection, self.rules)
-                swept = sweep(
-                    connection,
-                    self.rules,
-                    self.clock.now(),
-                    lambda c, keys, now: evaluate_keys(c, keys, self.rules, now),
-                )
+                swept = sweep_due(connection, self.rules, self.clock.now())
                 self._step("swept")
         except (SQLAlchemyError, OtherRulesetError) as error:
             self._sweep_trouble = "到期检查失败"

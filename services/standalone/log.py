@@ -46,6 +46,7 @@ progress = Table(
     Column("name", Text, primary_key=True),
     Column("position", Integer, nullable=False, comment="up to here the log is in the projections"),
     Column("ruleset", Text, nullable=False, comment="hash of the ruleset of all the projections"),
+    Column("as_of", BigInteger, nullable=False, comment="the latest instant as of which the projections were brought"),
 )
 
 dead_letters = Table(
@@ -112,26 +113,27 @@ def histories(connection: Connection, keys: Iterable[str]) -> Iterator[tuple[str
 
 
 class Positions(NamedTuple):
-    """The position of the last event in the log (0: there is none), up to where it is in the projections, and their ruleset."""
+    """The position of the last event in the log (0: there is none), up to where it is in the projections, their ruleset and instant."""
 
     end: int
     projected: int
     ruleset: str
+    as_of: int
 
 
 def positions(connection: Connection) -> Positions:
     row = connection.exec_driver_sql(
-        "SELECT (SELECT max(position) FROM events), (SELECT position FROM progress), (SELECT ruleset FROM progress)"
+        "SELECT (SELECT max(position) FROM events), position, ruleset, as_of FROM (SELECT 1) LEFT JOIN progress ON true"
     ).one()
-    return Positions(row[0] or 0, row[1] or 0, row[2] or "")
+    return Positions(row[0] or 0, row[1] or 0, row[2] or "", row[3] or 0)
 
 
-def set_projected(connection: Connection, position: int, ruleset: str) -> None:
-    """The projections hold the log up to that position, all computed with that ruleset."""
+def set_projected(connection: Connection, position: int, ruleset: str, as_of: datetime) -> None:
+    """The projections hold the log up to that position, all computed with that ruleset, as of then at the latest."""
     connection.exec_driver_sql(
-        "INSERT INTO progress (name, position, ruleset) VALUES (?, ?, ?) "
-        "ON CONFLICT (name) DO UPDATE SET position = excluded.position, ruleset = excluded.ruleset",
-        (CASES, position, ruleset),
+        "INSERT INTO progress (name, position, ruleset, as_of) VALUES (?, ?, ?, ?) "
+        "ON CONFLICT (name) DO UPDATE SET position = excluded.position, ruleset = excluded.ruleset, as_of = excluded.as_of",
+        (CASES, position, ruleset, to_micros(as_of)),
     )
 
 

@@ -33,7 +33,7 @@ def reconcile(
     the sweep has not come to it yet.
     """
     found: list[str] = []
-    end, projected, _ = log.positions(connection)
+    end, projected, *_ = log.positions(connection)
     if projected != end:
         found.append("日志中有尚未整理的事件：启动服务后会自动整理")
     recount = _Recount()

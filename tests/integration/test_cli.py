@@ -90,7 +90,7 @@ def test_every_command_explains_itself_in_chinese(words: list[str]) -> None:
     finished = ran(*words, "--help")
     assert ran(*words, "-h") == finished
     assert finished.error == ""
-    assert f"Usage: {' '.join(['liuyan', *words])}" in finished.out
+    assert f"用法：{' '.join(['liuyan', *words])}" in finished.out
     lines = [line.strip() for line in finished.out.splitlines() if line.strip()]
     assert CHINESE.search(lines[1])
 

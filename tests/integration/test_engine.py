@@ -356,7 +356,7 @@ def test_a_failing_sweep_is_tried_again_and_told_while_it_fails(
     clock, raised = FakeClock(NOW), threading.Event()
     failing = threading.Event()
     failing.set()
-    real = engine_module.sweep
+    real = engine_module.sweep_due
 
     def sweep(*arguments: Any) -> Any:
         if failing.is_set():
@@ -365,7 +365,7 @@ def test_a_failing_sweep_is_tried_again_and_told_while_it_fails(
             raise OperationalError("UPDATE", {}, Exception("database is locked"))
         return real(*arguments)
 
-    monkeypatch.setattr(engine_module, "sweep", sweep)
+    monkeypatch.setattr(engine_module, "sweep_due", sweep)
 
     async def main(engine: Engine) -> None:
         await engine.submit([received(0)], "test")

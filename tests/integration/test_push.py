@@ -193,6 +193,9 @@ def wrong_values() -> Iterator[Refused]:
         yield field(f"subject {text[:9]!r}, {len(text)} characters", "/subject", personal(subject=text))
     for text in ("1.5", "abc", "", "+1", "1e3", " 1", "1\n", "９", "9" * 19, "0x1", "--1", SURROGATE):
         yield field(f"sequence {text!r}", "/sequence", personal(sequence=text))
+    for media_type in ("application/xml", "text/plain", "json", "", 5, ["application/json"]):
+        yield field(f"data of type {media_type!r}", "/datacontenttype", personal(datacontenttype=media_type))
+    yield field("data in base64", "/data_base64", personal(data_base64="5L2g5aW9"))
     for text in ("昨天", "", "2022-03-01T09:12+08:00", "2022-02-30T09:12:00+08:00", "2022-03-01T25:00:00+08:00", NAME):
         yield Refused(f"time {text!r}", personal(time=text), "invalid_time", "/time")
     for text in ("2022-03-01T09:12:00", "2022-03-01 09:12", "2022-03-01"):

@@ -28,6 +28,7 @@ from services.standalone.commands.common import (
 from services.standalone.compose import create_app, metrics_registry
 from services.standalone.database import Database
 from services.standalone.engine import Engine
+from services.standalone.helptext import ChineseCommand
 from services.standalone.server import PortTakenError, bind, serve
 from shared.logs import configure_logs
 from shared.rules import Ruleset
@@ -37,7 +38,6 @@ from shared.times import from_micros, isoformat, show
 logger = structlog.get_logger("standalone")
 TOLD_ONE_BY_ONE = 20
 OnRaised = Callable[[tuple[Raised, ...]], None]
-from services.standalone.helptext import ChineseCommand
 
 
 @click.command("standalone", cls=ChineseCommand)

@@ -38,5 +38,11 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False, comment="up to here the log is in the projections"),
         sa.Column("ruleset", sa.Text(), nullable=False, comment="hash of the ruleset of all the projections"),
+        sa.Column(
+            "as_of",
+            sa.BigInteger(),
+            nullable=False,
+            comment="the latest instant as of which the projections were brought",
+        ),
         sa.PrimaryKeyConstraint("name"),
     )
