@@ -4,6 +4,7 @@
 the same answers from the pure core alone. `run_embedded` is an engine for tests/test_scenarios.py.
 """
 
+import atexit
 import shutil
 import tempfile
 from collections import Counter
@@ -61,6 +62,7 @@ def recaller(rules: Ruleset) -> Recall:
 def _template() -> Path:
     """An empty database with all its tables, to be copied: faster than making them each time."""
     folder = tempfile.mkdtemp(prefix="liuyan-template-", dir=MEMORY if MEMORY.is_dir() else None)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     open_database(Path(folder) / "empty.db", create=True).close()
     return Path(folder) / "empty.db"
 

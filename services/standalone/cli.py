@@ -56,7 +56,7 @@ class _Commands(ChineseGroup):
             formatter.write_dl([(name, HELP[name]) for name in COMMANDS])
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=_Commands)
 @click.version_option(VERSION, prog_name="liuyan", message="%(prog)s %(version)s", help="显示版本")
 def liuyan() -> None:
     """网民留言办理时限系统：每一条留言都按时得到答复。

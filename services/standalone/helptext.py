@@ -1,10 +1,16 @@
 """Commands and groups whose `--help` is in Chinese, headings included. Imports nothing heavy: `liuyan --help` is quick."""
 
+from typing import Any
+
 import click
 
 
 class _Chinese(click.Command):
-    """Help in Chinese, headings included."""
+    """Help in Chinese, headings included, by `-h` as well as `--help`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        settings = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+        super().__init__(*args, **{"context_settings": settings, **kwargs})
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         pieces = " ".join(self.collect_usage_pieces(ctx)).replace("[OPTIONS]", "[选项]")

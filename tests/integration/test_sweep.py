@@ -639,6 +639,42 @@ def test_a_clock_that_was_far_ahead_is_put_right_at_the_next_start(rules: Rulese
         assert found.differences() == []
 
 
+def test_a_clock_that_was_a_second_ahead_tells_nothing_twice(rules: Ruleset) -> None:
+    """The clock is corrected by a second while the service is restarted."""
+    with deck(rules, at("03-31 10:00")) as found:
+        found.push(received("03-31 10:00"), received("03-01 10:00", "complaint", "other"))
+        found.sweep(at("04-02 08:00:01"))
+        before = found.alerts()
+        found.clock.set(at("04-02 08:00"))
+        found.restart()
+        assert found.sweep() == []
+        assert found.alerts() == before
+        assert found.differences() == []
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [received("03-01 10:00"), event("a", "completed", "03-01 11:00"), event("b", "rated", "06-01 10:00", score=1)],
+        [event("a", "accepted", "06-01 10:00")],
+        [event("a", "accepted", "03-01 10:00"), event("b", "rated", "06-01 10:00", score=1)],
+        [received("06-01 10:00"), event("b", "withdrawn", "03-01 10:00")],
+        [received("03-01 10:00"), event("a", "completed", "03-01 11:00"), event("b", "reopened", "06-01 10:00"),
+         event("c", "completed", "06-01 10:00")],
+    ],
+    ids=["rated", "nothing yet", "awaiting", "received", "reopened"],
+)  # fmt: skip
+def test_what_happens_later_is_unknown_again_after_a_clock_was_ahead(rules: Ruleset, events: list[CaseEvent]) -> None:
+    with deck(rules, at("2036-01-01 00:00")) as found:
+        found.push(*events)
+        found.sweep()
+        found.clock.set(at("03-31 12:00"))
+        found.restart()
+        assert found.differences() == []
+        found.sweep()
+        assert found.read_cases() == expected_rows(events, rules, found.now)
+
+
 def test_a_file_of_its_own_name(rules: Ruleset, tmp_path: Path) -> None:
     """Folders and files with blanks, quotes, percent signs and Chinese names."""
     where = tmp_path / "a b'c%20?#号"
