@@ -61,35 +61,36 @@ def sweep(connection: Connection, rules: Ruleset, now: datetime, reevaluate: Ree
     limit = to_micros(now)
     flipped = _fall_due(connection, rules, now, reevaluate, batch)
     due = connection.execute(
-        select(targets.c.id, targets.c.key, targets.c.platform, targets.c.round, targets.c.target,
-               targets.c.next_rung, targets.c.due_at, targets.c.quiet)
+        select(targets.c.id, targets.c.next_rung)
         .where(targets.c.next_at <= limit)
         .order_by(targets.c.next_at)
         .limit(batch)
         .with_for_update(skip_locked=True)
     ).all()  # fmt: skip
+    raised: list[Raised] = []
     for rung in sorted({row.next_rung for row in due}):
-        _raise(connection, rung, [row.id for row in due if row.next_rung == rung], limit)
-    raised = tuple(Raised(*row[1:]) for row in due)
-    return Swept(raised, flipped, more=flipped == batch or len(due) == batch)
+        raised += _raise(connection, rung, [row.id for row in due if row.next_rung == rung], limit)
+    return Swept(tuple(raised), flipped, more=flipped == batch or len(due) == batch)
 
 
-def _raise(connection: Connection, rung: str, ids: list[int], now: int) -> None:
-    """Record the rung for these targets and set their next one. A record that stands already stays the only one."""
+def _raise(connection: Connection, rung: str, ids: list[int], now: int) -> list[Raised]:
+    """Record the rung for these targets and set their next one: what was not standing already, which is not told again."""
     chosen = select(
         targets.c.key, targets.c.platform, targets.c.round, targets.c.target, literal(rung), targets.c.due_at,
         targets.c.quiet, literal(now),
     ).where(targets.c.id.in_(ids))  # fmt: skip
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     columns = ["key", "platform", "round", "target", "rung", "due_at", "quiet", "raised_at"]
-    connection.execute(
+    recorded = connection.execute(
         dialect.insert(alerts)
         .from_select(columns, chosen)
         .on_conflict_do_update(
             index_elements=["key", "round", "target", "rung", "due_at"],
             set_={"cleared_at": None, "clear_reason": None},
+            where=alerts.c.cleared_at.is_not(None),
         )
-    )
+        .returning(*(alerts.c[name] for name in columns[:-1]))
+    ).all()
     following = NEXT_RUNG[rung]
     at = {OVERDUE: targets.c.due_at, ESCALATED_1: targets.c.escalate_1_at, ESCALATED_2: targets.c.escalate_2_at}
     connection.execute(
@@ -97,6 +98,7 @@ def _raise(connection: Connection, rung: str, ids: list[int], now: int) -> None:
         .where(targets.c.id.in_(ids))
         .values(next_rung=following, next_at=None if following is None else at[following])
     )
+    return [Raised(*row) for row in recorded]
 
 
 _REPLY_DUE = cases.c.first_reply_due_at <= bindparam("now")

@@ -24,6 +24,7 @@ _JSON_TYPE = re.compile(r"(application/json|[\w.-]+/[\w.-]+\+json)\s*(;|$)", re.
 _CONTROLS = re.compile("[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _ONE_LINE = re.compile("[\x01-\x20\x7f-\xa0\u2028\u2029]+")
 _SINGLE_LINE = frozenset({"title", "to"})
+MAX_CONTACT, MAX_CONTACT_VALUE = 20, 200  # each value is looked for in the texts
 _TEXT_MEMBERS = ("title", "content", "reason", "note", "approved_by", "to")
 
 REQUIREMENTS: Mapping[str, str] = {
@@ -41,7 +42,7 @@ REQUIREMENTS: Mapping[str, str] = {
     "/data/category": '应为类别标识，如 "simple_inquiry"',
     "/data/title": "应为字符串",
     "/data/content": "应为字符串",
-    "/data/contact": '应为 JSON 对象，如 {"name": …, "phone": …}',
+    "/data/contact": '应为 JSON 对象（最多 20 项，每项最多 200 字），如 {"name": …, "phone": …}',
     "/data/to": "应为 1–64 个字符的平台标识或单位名称",
     "/data/working_days": "应为 1–10000 的整数（工作日）",
     "/data/interim": "应为 true 或 false",
@@ -182,7 +183,9 @@ def _personal(contact: object) -> dict[str, str]:
     """The values of the contact fields, which must not reappear in the texts. The fields themselves are dropped."""
     if contact is None:
         return {}
-    if not isinstance(contact, dict):
+    if not isinstance(contact, dict) or len(contact) > MAX_CONTACT:
+        raise _invalid("/data/contact")
+    if any(isinstance(value, str) and len(value) > MAX_CONTACT_VALUE for value in contact.values()):
         raise _invalid("/data/contact")
     return {
         value.strip(): "[姓名]" if name == "name" else "[联系方式]"

@@ -5,7 +5,7 @@ any point: the log refuses what it has, and projections are written by differenc
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import Connection, delete, or_, select
@@ -20,12 +20,13 @@ from services.ingest.port import Taken
 from services.sla.rules import evaluate, next_change
 from services.standalone import log
 from shared.case import Case
-from shared.events import Event, accept, encode_event
+from shared.events import CaseEvent, Event, accept, encode_event
 from shared.rules import Ruleset
 from shared.times import to_micros
 
 CASES_A_STEP = 2_000
 RECOMPUTING = "recomputing"
+CLOCK_TOLERANCE = timedelta(minutes=1)  # a clock set back by less comes right by itself
 
 
 class OtherRulesetError(Exception):
@@ -133,7 +134,7 @@ class Unfinished(NamedTuple):
 
 def unfinished(connection: Connection, rules: Ruleset, now: datetime) -> Unfinished:
     where = log.positions(connection)
-    ahead = _ahead(connection, to_micros(now)) if where.as_of > to_micros(now) else []
+    ahead = _ahead(connection, to_micros(now)) if where.as_of > to_micros(now + CLOCK_TOLERANCE) else []
     late = behind(connection) if where.projected != where.end else []
     if where.ruleset == rules.hash:
         return Unfinished(late, [], ahead, where.end, finished=where.projected == where.end and not ahead)
@@ -143,9 +144,14 @@ def unfinished(connection: Connection, rules: Ruleset, now: datetime) -> Unfinis
 
 
 def _ahead(connection: Connection, now: int) -> list[str]:
-    """Open cases, whose deadlines may not have passed after all, and those with something that has not happened yet."""
-    open_or_later = or_(OPEN, cases.c.received_at > now, cases.c.closed_at > now, cases.c.status.is_(None))
-    return list(connection.execute(select(cases.c.key).where(open_or_later).order_by(cases.c.key)).scalars())
+    """Open cases, whose deadlines may not have passed after all, and those with an event that has not happened yet."""
+    rows = connection.execute(select(cases.c.key).where(or_(OPEN, cases.c.outcome.is_(None)))).scalars()
+    later = (
+        event.key
+        for _, event in log.all_events(connection)
+        if isinstance(event, CaseEvent) and to_micros(event.time) > now
+    )
+    return sorted({*rows, *later})
 
 
 def begin_recomputing(connection: Connection, now: datetime) -> None:
@@ -162,6 +168,6 @@ def recompute(
 
 def bring_back(connection: Connection, keys: Sequence[str], rules: Ruleset, now: datetime) -> None:
     """Evaluate cases anew that a clock brought ahead: their rungs begin again, and alerts of what is not yet due are cleared."""
-    connection.execute(delete(targets).where(targets.c.key.in_(keys)))
+    connection.execute(delete(targets).where(targets.c.key.in_(keys), targets.c.due_at > to_micros(now)))
     clear_premature(connection, keys, now)
     recompute(connection, keys, rules, now, ruleset_changed=True)

@@ -11,7 +11,7 @@ import services.ingest
 import services.standalone
 from shared.migrations import upgrade
 
-BUSY_SECONDS = 30
+BUSY_SECONDS = 5
 
 
 class DatabaseUnusableError(Exception):
@@ -40,6 +40,8 @@ def open_database(file: Path, create: bool) -> "Database":
         raise DatabaseUnusableError(f"没有数据库文件 {file}，请核对 --db；首次使用请运行 liuyan standalone")
     if create and not file.parent.is_dir():
         raise DatabaseUnusableError(f"没有文件夹 {file.parent}，请先建立它，或用 --db 换一个位置")
+    if create:
+        file.touch(mode=0o600)  # citizens' texts; SQLite gives its other files the same mode
     database = Database(file)
     try:
         with database.writing() as connection:
@@ -77,6 +79,8 @@ def _engine(file: Path, begin: str) -> Engine:
     engine = create_engine(
         URL.create("sqlite", database=str(file)),
         hide_parameters=True,
+        pool_size=5,
+        max_overflow=60,  # more than there are reading threads: nobody waits for a connection
         connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
     )
 
@@ -87,7 +91,7 @@ def _engine(file: Path, begin: str) -> Engine:
             "journal_mode=WAL",
             "synchronous=FULL",
             "foreign_keys=ON",
-            "cache_size=-65536",
+            "cache_size=-16384",
             "wal_autocheckpoint=4000",
         ):
             connection.execute(f"PRAGMA {pragma}").close()

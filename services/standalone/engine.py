@@ -17,7 +17,7 @@ from itertools import islice
 from typing import NamedTuple
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from services.alerts.sql import chunks
 from services.alerts.sweep import Raised, next_wake
@@ -34,7 +34,7 @@ from services.standalone.apply import (
 )
 from services.standalone.clock import Clock
 from services.standalone.database import Database
-from services.standalone.log import set_projected
+from services.standalone.log import set_as_of, set_projected
 from shared.events import Event
 from shared.rules import Ruleset
 
@@ -105,6 +105,8 @@ class Engine:
         if not left.finished:
             with self.database.writing() as connection:
                 set_projected(connection, left.end, self.rules.hash, self.clock.now())
+                if left.ahead:
+                    set_as_of(connection, self.clock.now())
 
     def start(self) -> None:
         self._thread.start()
@@ -195,7 +197,9 @@ class Engine:
         try:
             answers = self._write(batch)
         except Exception as error:  # noqa: BLE001 - told to every waiting caller; one bad push must not fail the others
-            if len(batch) > 1:
+            if len(batch) > 1 and not isinstance(
+                error, OperationalError
+            ):  # a locked file or a full disk is nobody's event
                 for submission in batch:
                     self._commit([submission])
                 return
@@ -203,7 +207,7 @@ class Engine:
             logger.error(
                 "一次写入失败，已回滚", action="write_failed", error=type(error).__name__, detail=str(error)[:200]
             )
-            _tell(batch, [UnknownOutcomeError()])
+            _tell(batch, [UnknownOutcomeError()] * len(batch))
             return
         self._trouble = None
         self._step("committed")

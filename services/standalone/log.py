@@ -129,12 +129,21 @@ def positions(connection: Connection) -> Positions:
 
 
 def set_projected(connection: Connection, position: int, ruleset: str, as_of: datetime) -> None:
-    """The projections hold the log up to that position, all computed with that ruleset, as of then at the latest."""
+    """The projections hold the log up to that position, all of that ruleset, as of then at the latest.
+
+    Neither the position nor the instant ever goes back here: another process may have been faster, a clock slower.
+    """
     connection.exec_driver_sql(
         "INSERT INTO progress (name, position, ruleset, as_of) VALUES (?, ?, ?, ?) "
-        "ON CONFLICT (name) DO UPDATE SET position = excluded.position, ruleset = excluded.ruleset, as_of = excluded.as_of",
+        "ON CONFLICT (name) DO UPDATE SET position = max(position, excluded.position), "
+        "ruleset = excluded.ruleset, as_of = max(as_of, excluded.as_of)",
         (CASES, position, ruleset, to_micros(as_of)),
     )
+
+
+def set_as_of(connection: Connection, as_of: datetime) -> None:
+    """The projections were brought back to that instant."""
+    connection.exec_driver_sql("UPDATE progress SET as_of = ?", (to_micros(as_of),))
 
 
 def read(connection: Connection, after: int, limit: int) -> list[tuple[int, Event]]:
@@ -146,6 +155,14 @@ def read(connection: Connection, after: int, limit: int) -> list[tuple[int, Even
         .limit(limit)
     )
     return [(row.position, decode_event(row.body)) for row in rows]
+
+
+def all_events(connection: Connection) -> Iterator[tuple[int, Event]]:
+    """The whole log, in the order of acceptance."""
+    after = 0
+    while page := read(connection, after, 10_000):
+        yield from page
+        after = page[-1][0]
 
 
 def bury(connection: Connection, letters: Iterable[DeadLetter], at: datetime) -> None:
