@@ -29,7 +29,7 @@ test: $(READY_DEV)  ## Installs what tests need and runs them all
 	$(BIN)/python -m pytest
 
 test-fast: $(READY_DEV)
-	$(BIN)/python -m pytest -m "not slow" --cov --cov-branch --cov-report=term-missing:skip-covered
+	$(BIN)/python -m pytest -m "not slow" --cov --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=98
 
 check: lint types contracts test-fast  ## Lint, types, import contracts, fast tests with coverage of the core, docs tests
 

@@ -24,6 +24,7 @@ from shared.events import CASE_EVENTS, CaseEvent, decode_event, encode_event
 from shared.rules import Ruleset
 from shared.times import SHANGHAI
 from tests.builders import as_json, ruleset
+from tests.enginekit import run_embedded
 
 DIRECTORY = Path(__file__).parent / "scenarios"
 
@@ -79,6 +80,7 @@ def pure_fold(events: Sequence[CaseEvent], rules: Ruleset, as_of: datetime) -> l
 
 ENGINES = [
     Engine("fold", pure_fold),
+    Engine("embedded", run_embedded),
 ]
 
 FILES = {
@@ -124,7 +126,10 @@ def differences(expected: Any, actual: Any, place: str = "") -> list[str]:
     return [] if expected == actual else [f"{place or '/'} should be {expected!r}, is {actual!r}"]
 
 
-@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
+@pytest.mark.parametrize(
+    "engine",
+    [pytest.param(e, id=e.name, marks=() if e.name == "fold" else pytest.mark.slow) for e in ENGINES],
+)
 @pytest.mark.parametrize(
     ("stem", "scenario"), [pytest.param(stem, found, id=f"{stem}: {found.name}") for stem, found in scenarios()]
 )
