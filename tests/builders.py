@@ -35,7 +35,7 @@ def event(
     sequence: int = 0,
     **data: Any,
 ) -> CaseEvent:
-    """A settled event of a case; `name` is that of SPEC §3, the rest of the keywords its data."""
+    """A settled event of a case; `name` is the last part of its type (docs/api.md), the rest of the keywords its data."""
     kind: Any = EVENT_TYPES[f"liuyan.message.{name}.v1"]
     members: dict[str, Any] = {
         "specversion": "1.0",

@@ -1,7 +1,7 @@
 """The rules by example: every scenario of tests/scenarios/*.json, by every engine.
 
 A file holds {"about", "rulesets": {name: {"policy": [lines of TOML], "calendar": [lines of TOML]}}, "scenarios": […]}; a
-scenario {"name", "why" (the rule of SPEC §4–§6), "ruleset"? (else the shipped rules), "events" (settled CloudEvents, in the
+scenario {"name", "why" (the rule, as numbered in docs/rules.md), "ruleset"? (else the shipped rules), "events" (settled CloudEvents, in the
 order in which they arrive), "expect": [{"as_of", "case"}]}. "case" is a part of the JSON of the only case: objects are
 compared on the members named, arrays in full; null says that no case is listed. Where a scenario is about several cases,
 "cases" has them all, in the order in which they are listed. Engines know nothing of one another: a further one is a line in

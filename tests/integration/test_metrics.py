@@ -46,7 +46,7 @@ CONTRACT = {
     "liuyan_calendar_confirmed_until_timestamp_seconds": ("gauge", set()),
     "liuyan_overdue_flag_delay_seconds": ("histogram", set()),
 }
-"""Of SPEC §8, all but the consumers' lag: the embedded engine has no consumers."""
+"""Of the product's metrics (docs/metrics.md), all but the consumers' lag: the embedded engine has no consumers."""
 
 
 class Scrape:

@@ -1,4 +1,4 @@
-"""Laws of a case, for event sets that are realistic in their kinds and nasty in their times (SPEC §4).
+"""Laws of a case, for event sets that are realistic in their kinds and nasty in their times (docs/rules.md).
 
 The instants come from a small pool in which deadlines, midnights, cutoffs and office hours are frequent and collide.
 """

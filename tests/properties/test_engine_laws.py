@@ -1,4 +1,4 @@
-"""Laws of the embedded engine (SPEC §4): whatever the order, duplication and batching of events, with restarts, sweeps and clock
+"""Laws of the embedded engine: whatever the order, duplication and batching of events, with restarts, sweeps and clock
 settings between, the file says what the pure core says of the accepted set.
 
 Cases and platforms collide in their times, ids and ends of periods; receptions come late, from the future, or not at all.

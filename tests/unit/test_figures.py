@@ -1,4 +1,4 @@
-"""Counts, rates and periods (SPEC §4, statistics)."""
+"""Counts, rates and periods."""
 
 from collections import Counter
 from datetime import date

@@ -1,4 +1,4 @@
-"""services/sla/deadlines.py against a slow and naive counting that shares no code with it (SPEC rule 2 and §6).
+"""services/sla/deadlines.py against a slow and naive counting that shares no code with it.
 
 Days are walked one by one, office time minute by minute; whether a day is worked is asked of chinese_calendar.
 """

@@ -1,4 +1,4 @@
-"""Which alerts an open case calls for, and when (SPEC §6, alert rungs; §7, quiet)."""
+"""Which alerts an open case calls for, and when."""
 
 from datetime import timedelta
 
