@@ -229,8 +229,8 @@ class Engine:
         try:
             with self.database.reading() as connection:
                 wake = next_wake(connection)
-            self._sweep_trouble = None
             if wake is None or self.clock.seconds_until(wake) > 0:
+                self._sweep_trouble = None
                 return LONGEST_SLEEP if wake is None else min(LONGEST_SLEEP, self.clock.seconds_until(wake))
             with self.database.writing() as connection:
                 swept = sweep_due(connection, self.rules, self.clock.now())
