@@ -45,12 +45,10 @@ class Portal:
         platform: str,
         now: Callable[[], datetime],
         seed: int | None = None,
-        on_trouble: Callable[[str], None] = lambda trouble: None,
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise PushError(f"{url!r} 不是服务地址，请写成 http://127.0.0.1:8000 的形式")
-        self._on_trouble = on_trouble
         self._parts, self._key, self._platform, self._now = parts, key, platform, now
         self._random = random.Random(seed)  # noqa: S311 - a story, not a secret
         self._run = f"{self._random.randrange(16**6):06x}"
@@ -86,7 +84,7 @@ class Portal:
         }  # fmt: skip
         body = json.dumps(event, ensure_ascii=False).encode()
         trouble = ""
-        for attempt in range(RETRIES):
+        for _ in range(RETRIES):
             try:
                 status, answer = self._post(body)
             except OSError as error:
@@ -97,8 +95,6 @@ class Portal:
                 trouble = f"{status} {json.loads(answer).get('detail', '')}"
                 if status != 503:
                     break
-            if attempt == 0:
-                self._on_trouble(f"{trouble}，重试中")
             threading.Event().wait(0.5)
         raise PushError(f"推送失败：{trouble}")
 

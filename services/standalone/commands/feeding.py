@@ -70,7 +70,7 @@ def simulate_command(url: str, key: str, platform: str, per_minute: float, count
     from services.standalone.simulate import Portal, PushError, run
 
     try:
-        portal = Portal(url, key, platform, now, on_trouble=click.echo)
+        portal = Portal(url, key, platform, now)
         run(portal, per_minute, count, threading.Event(), lambda subject: click.echo(f"已推送 {platform}/{subject}"))
     except PushError as error:
         fail(str(error))
