@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from shared.events import Received, ReceivedData
 from shared.times import SHANGHAI, isoformat
 
 TEXT = "您好，我想咨询一下南伞镇到勐捧镇的公路什么时候可以修好，现在路面坑洼不平，下雨天出行很不方便，希望有关部门尽快处理。"
@@ -80,6 +81,21 @@ def lives(cases: int, seed: int = 1) -> list[dict[str, object]]:
             found.append((moment, event(subject, number, name, platform, moment, **data)))
     found.sort(key=lambda item: item[0])
     return [item for _, item in found]
+
+
+def receptions(cases: int, time: Callable[[int], datetime], category: Callable[[int], str]) -> list[Received]:
+    """So many settled receptions, spread over the platforms."""
+    return [
+        Received(
+            specversion="1.0",
+            id=f"r-{i}",
+            source=f"/platforms/{PLATFORMS[i % len(PLATFORMS)]}",
+            subject=f"s-{i}",
+            time=time(i),
+            data=ReceivedData(category=category(i), title="关于公路维修的咨询"),
+        )
+        for i in range(cases)
+    ]
 
 
 def write_lines(file: Path, events: list[dict[str, object]]) -> None:

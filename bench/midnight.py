@@ -2,31 +2,17 @@
 
 from datetime import datetime, timedelta
 
-from bench.measure import PLATFORMS, folder, seconds
+from bench.measure import folder, receptions, seconds
 from services.alerts.sweep import next_wake
 from services.standalone.apply import sweep_due, take_and_project
 from services.standalone.database import Database, open_database
 from shared.deployment import load_ruleset
-from shared.events import Received, ReceivedData
+from shared.events import Received
 from shared.rules import Ruleset
 from shared.times import SHANGHAI
 
 CASES = 100_000
 RECEIVED = datetime(2026, 3, 3, 9, tzinfo=SHANGHAI)
-
-
-def receptions(cases: int) -> list[Received]:
-    return [
-        Received(
-            specversion="1.0",
-            id=f"r-{i}",
-            source=f"/platforms/{PLATFORMS[i % len(PLATFORMS)]}",
-            subject=f"s-{i}",
-            time=RECEIVED + timedelta(seconds=i % 20_000),
-            data=ReceivedData(category="simple_inquiry", title="关于公路维修的咨询"),
-        )
-        for i in range(cases)
-    ]
 
 
 def load(database: Database, rules: Ruleset, events: list[Received], now: datetime) -> None:
@@ -44,14 +30,15 @@ def sweep_all(database: Database, rules: Ruleset, now: datetime) -> int:
         if wake is None or wake > now:
             return raised
         with database.writing() as connection:
-            raised += len(sweep_due(connection, rules, now).raised)
+            raised += len(sweep_due(connection, rules, now))
 
 
 def main() -> None:
     rules = load_ruleset()
     with folder() as where:
         database = open_database(where / "midnight.db", create=True)
-        load(database, rules, receptions(CASES), RECEIVED + timedelta(hours=10))
+        events = receptions(CASES, lambda i: RECEIVED + timedelta(seconds=i % 20_000), lambda i: "simple_inquiry")
+        load(database, rules, events, RECEIVED + timedelta(hours=10))
         sweep_all(database, rules, datetime(2026, 3, 4, 9, tzinfo=SHANGHAI))
         raised: list[int] = []
         took = seconds(lambda: raised.append(sweep_all(database, rules, datetime(2026, 3, 5, tzinfo=SHANGHAI))))

@@ -5,14 +5,14 @@ from datetime import datetime, timedelta
 
 from litestar.testing import TestClient
 
-from bench.measure import CATEGORIES, PLATFORMS, folder, median
+from bench.measure import CATEGORIES, folder, median, receptions
 from bench.midnight import load
 from services.standalone.clock import AcceleratedClock
 from services.standalone.compose import create_app, metrics_registry
 from services.standalone.database import open_database
 from services.standalone.engine import Engine
 from shared.deployment import load_ruleset
-from shared.events import Received, ReceivedData
+from shared.events import Received
 from shared.times import SHANGHAI
 
 NOW = datetime(2026, 3, 20, 12, tzinfo=SHANGHAI)
@@ -20,17 +20,9 @@ NOW = datetime(2026, 3, 20, 12, tzinfo=SHANGHAI)
 
 def _receptions(cases: int) -> list[Received]:
     """Received over the fifteen months before: most long overdue, many due within days."""
-    return [
-        Received(
-            specversion="1.0",
-            id=f"r-{i}",
-            source=f"/platforms/{PLATFORMS[i % len(PLATFORMS)]}",
-            subject=f"s-{i}",
-            time=NOW - timedelta(minutes=(i * 650_000) // cases),
-            data=ReceivedData(category=CATEGORIES[i % len(CATEGORIES)], title="关于公路维修的咨询"),
-        )
-        for i in range(cases)
-    ]
+    return receptions(
+        cases, lambda i: NOW - timedelta(minutes=(i * 650_000) // cases), lambda i: CATEGORIES[i % len(CATEGORIES)]
+    )
 
 
 def main() -> None:

@@ -69,9 +69,14 @@ class Standing(NamedTuple):
     provisional: bool
 
 
+def awaiting(platform: str) -> Standing:
+    """What a case counts as while there is no reception."""
+    return Standing(platform, "", "", AWAITING, False, False, "", False)
+
+
 def standing(case: Case) -> Standing:
     if case.received_at is None or case.outcome is None:
-        return Standing(case.platform, "", "", AWAITING, False, False, "", False)
+        return awaiting(case.platform)
     return Standing(
         case.platform,
         f"{case.received_at.year}-{case.received_at.month:02}",

@@ -94,14 +94,9 @@ EXCEPTION_HANDLERS: Mapping[type[Exception], Callable[..., Response[bytes]]] = {
 }
 
 
-def reply(
-    description: str, schema: str | None = None, media_type: str = "application/json", **examples: Any
-) -> dict[str, Any]:
-    """An OpenAPI response: `schema` is the name of a component; examples are (name, value) pairs."""
-    content: dict[str, Any] = {"schema": {"$ref": f"#/components/schemas/{schema}"} if schema else {}}
-    if examples:
-        content["examples"] = {name: {"value": value} for name, value in examples.items()}
-    return {"description": description, "content": {media_type: content}}
+def reply(description: str, schema: str, media_type: str = "application/json") -> dict[str, Any]:
+    """An OpenAPI response: `schema` is the name of a component."""
+    return {"description": description, "content": {media_type: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}}
 
 
 def problems(*statuses: int) -> dict[str, Any]:
@@ -132,7 +127,7 @@ def schemas(types: Sequence[type]) -> dict[str, Any]:
     return components
 
 
-def health_routes(unhealthy: Callable[[], str | None], unready: Callable[[], str | None]) -> list[Any]:
+def health_routes(unhealthy: Callable[[], str | None]) -> list[Any]:
     """`/livez` and `/readyz`: 200 `ok`, or 503 with the reason."""
 
     def answer(trouble: str | None) -> Response[str]:
@@ -161,6 +156,6 @@ def health_routes(unhealthy: Callable[[], str | None], unready: Callable[[], str
         media_type=MediaType.TEXT,
     )
     def readyz() -> Response[str]:
-        return answer(unhealthy() or unready())
+        return answer(unhealthy())
 
     return [livez, readyz]

@@ -26,6 +26,7 @@ from sqlalchemy import event
 
 from services.standalone import apply as apply_module
 from services.standalone import engine as engine_module
+from services.standalone import prepare as prepare_module
 from services.standalone import replay as replay_module
 from services.standalone.cli import COMMANDS
 from services.standalone.cli import main as cli
@@ -95,7 +96,7 @@ def do(job: dict[str, Any], rules: Ruleset, tell: Any) -> None:
     """In the fork: the job with its smaller steps, so that there are many of them."""
     engine_module.sweep_due = partial(apply_module.sweep_due, batch=job.get("batch", 5_000))  # type: ignore[assignment]
     replay_module.LINES_A_STEP = job.get("lines", replay_module.LINES_A_STEP)
-    apply_module.CASES_A_STEP = engine_module.CASES_A_STEP = job.get("cases", apply_module.CASES_A_STEP)
+    apply_module.CASES_A_STEP = prepare_module.CASES_A_STEP = job.get("cases", apply_module.CASES_A_STEP)
     seen = Path(job["seen"]) if "seen" in job else None
     points = Points(job.get("point"), job.get("number", 1), seen)
     if "command" in job:

@@ -109,8 +109,8 @@ class Deck:
         """One batch of what is due, with a transaction of its own."""
         with self.database.writing() as connection:
             found = sweep_due(connection, self.rules, self.now, batch)
-        self.raised += found.raised
-        return found.raised
+        self.raised += found
+        return tuple(found)
 
     def sweep(self, to: datetime | None = None, batch: int = 5_000) -> list[Raised]:
         """Set the clock if told so, and sweep until nothing is due: what was raised on the way."""

@@ -110,7 +110,12 @@ def reading_routes(reader: Reader) -> list[Any]:
             raise ProblemError(problem(400, "invalid_parameter", f"查询参数 {name} 没有这个值；可用的有：{usable}"))
         return value
 
-    def paged(found: Page) -> Response[bytes]:
+    def paged(read: Callable[[Connection], Page]) -> Response[bytes]:
+        try:
+            with reader.reading() as connection:
+                found = read(connection)
+        except CursorError as error:
+            raise ProblemError(problem(400, "invalid_parameter", str(error))) from error
         return json_response({"cases": found.cases, "next": found.next})
 
     @get(
@@ -142,11 +147,7 @@ def reading_routes(reader: Reader) -> list[Any]:
             holder,
             provisional,
         )
-        try:
-            with reader.reading() as connection:
-                return paged(queries.list_cases(connection, registry, filters, limit, cursor))
-        except CursorError as error:
-            raise ProblemError(problem(400, "invalid_parameter", str(error))) from error
+        return paged(lambda connection: queries.list_cases(connection, registry, filters, limit, cursor))
 
     @get(
         "/v1/overdue",
@@ -171,11 +172,9 @@ def reading_routes(reader: Reader) -> list[Any]:
             category,
             holder=holder,
         )
-        try:
-            with reader.reading() as connection:
-                return paged(queries.list_overdue(connection, registry, filters, reader.now(), limit, cursor))
-        except CursorError as error:
-            raise ProblemError(problem(400, "invalid_parameter", str(error))) from error
+        return paged(
+            lambda connection: queries.list_overdue(connection, registry, filters, reader.now(), limit, cursor)
+        )
 
     @get("/v1/cases/{platform:str}/{subject:str}", operation_class=_CASE, summary="一个办件", tags=["查询"],
          sync_to_thread=True, before_request=only_known)  # fmt: skip

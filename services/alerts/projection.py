@@ -16,7 +16,7 @@ from services.alerts.rungs import ESCALATED_1, ESCALATED_2, OVERDUE, OpenTarget,
 from services.alerts.sql import chunks, run_many, upsert
 from services.alerts.tables import cases, days, due_days, figures, targets
 from shared.case import Case, Status, Verdict
-from shared.figures import Standing, standing
+from shared.figures import Standing, awaiting, standing
 from shared.rules import Ruleset
 from shared.times import to_micros
 
@@ -30,7 +30,7 @@ class Evaluated(Struct, frozen=True):
     events_ahead: bool
 
 
-_STANDING = (
+STANDING = (
     cases.c.platform, cases.c.month, cases.c.category, cases.c.outcome, cases.c.breached, cases.c.suspended,
     cases.c.first_reply, cases.c.provisional,
 )  # fmt: skip
@@ -42,7 +42,7 @@ _OLD = select(
     cases.c.due_day,
     cases.c.received_at,
     cases.c.received_day,
-    *_STANDING,
+    *STANDING,
 ).where(cases.c.key.in_(_KEYS))
 _OPEN_TARGETS = select(targets).where(targets.c.key.in_(_KEYS))
 _NO_CASES = delete(due_days).where(due_days.c.cases == 0)
@@ -53,7 +53,7 @@ def row_standing(row: Any) -> Standing | None:
     if row.status is None:
         return None
     if row.status == Status.AWAITING_RECEPTION:
-        return Standing(row.platform, "", "", "awaiting", False, False, "", False)
+        return awaiting(row.platform)
     return Standing(
         row.platform, row.month, row.category, row.outcome, bool(row.breached), bool(row.suspended),
         row.first_reply, bool(row.provisional),

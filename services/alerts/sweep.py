@@ -1,7 +1,7 @@
 """What time alone does: cases fall due, rungs are reached. Found by index, in batches; each rung is recorded once.
 
-One call works one batch in the caller's transaction and says whether there may be more, so that pushes get their turn even
-when 100,000 deadlines fall in the same instant.
+One call works one batch in the caller's transaction, so that pushes get their turn even when 100,000 deadlines fall in the
+same instant; `next_wake` says whether there is more.
 """
 
 from collections import Counter
@@ -12,7 +12,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, bindparam, case, func, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from services.alerts.projection import Evaluated, add_due_days, add_figures, project
+from services.alerts.projection import STANDING, Evaluated, add_due_days, add_figures, project
 from services.alerts.rungs import ESCALATED_1, ESCALATED_2, NEXT_RUNG, OVERDUE
 from services.alerts.tables import AHEAD, WAKES, alerts, cases, targets
 from shared.case import Outcome, Verdict
@@ -37,12 +37,6 @@ class Raised(Struct, frozen=True):
     quiet: bool
 
 
-class Swept(Struct, frozen=True):
-    raised: tuple[Raised, ...]
-    flipped: int
-    more: bool
-
-
 _FIRST = select(
     select(func.min(cases.c.wake_at)).where(WAKES).scalar_subquery(),
     select(func.min(targets.c.next_at)).where(AHEAD).scalar_subquery(),
@@ -56,21 +50,23 @@ def next_wake(connection: Connection) -> datetime | None:
     return from_micros(min(instants)) if instants else None
 
 
-def sweep(connection: Connection, rules: Ruleset, now: datetime, reevaluate: Reevaluate, batch: int = BATCH) -> Swept:
-    """Bring up to `batch` cases and `batch` targets to `now`."""
+def sweep(
+    connection: Connection, rules: Ruleset, now: datetime, reevaluate: Reevaluate, batch: int = BATCH
+) -> list[Raised]:
+    """Bring up to `batch` cases and `batch` targets to `now`: what was raised."""
     limit = to_micros(now)
-    flipped = _fall_due(connection, rules, now, reevaluate, batch)
+    _fall_due(connection, rules, now, reevaluate, batch)
     due = connection.execute(
         select(targets.c.id, targets.c.next_rung)
         .where(targets.c.next_at <= limit)
         .order_by(targets.c.next_at)
         .limit(batch)
         .with_for_update(skip_locked=True)
-    ).all()  # fmt: skip
+    ).all()
     raised: list[Raised] = []
     for rung in sorted({row.next_rung for row in due}):
         raised += _raise(connection, rung, [row.id for row in due if row.next_rung == rung], limit)
-    return Swept(tuple(raised), flipped, more=flipped == batch or len(due) == batch)
+    return raised
 
 
 def _raise(connection: Connection, rung: str, ids: list[int], now: int) -> list[Raised]:
@@ -118,15 +114,11 @@ _TURNED = {
 }
 """How the row of a case with one round turns when its targets fall due, as `evaluate` would turn it."""
 
-_BEFORE = (
-    cases.c.platform, cases.c.month, cases.c.category, cases.c.outcome, cases.c.breached, cases.c.suspended,
-    cases.c.first_reply, cases.c.provisional,
-)  # fmt: skip
 _AFTER = tuple(_TURNED[name].label(f"new_{name}") for name in ("outcome", "breached", "first_reply"))
 _LEAVES = case((_COMPLETE_DUE, cases.c.due_day), else_=None).label("leaves_due_day")
 
 
-def _fall_due(connection: Connection, rules: Ruleset, now: datetime, reevaluate: Reevaluate, batch: int) -> int:
+def _fall_due(connection: Connection, rules: Ruleset, now: datetime, reevaluate: Reevaluate, batch: int) -> None:
     """Cases whose targets fell due: the verdicts turn in place.
 
     Cases of which an event lies ahead, or which have a later round, are evaluated anew instead.
@@ -145,16 +137,15 @@ def _fall_due(connection: Connection, rules: Ruleset, now: datetime, reevaluate:
     turning = [row.key for row in due if not row.anew]
     if turning:
         _turn(connection, turning, limit)
-    return len(due)
 
 
 def _turn(connection: Connection, keys: list[str], limit: int) -> None:
     standings: Counter[Standing] = Counter()
     running: Counter[tuple[str, str, str]] = Counter()
     chosen = cases.c.key.in_(keys)
-    groups = select(*_BEFORE, *_AFTER, _LEAVES, func.count().label("number")).where(chosen)
-    for row in connection.execute(groups.group_by(*_BEFORE, *_AFTER, _LEAVES), {"now": limit}):
-        before = Standing(*row[: len(_BEFORE)])
+    groups = select(*STANDING, *_AFTER, _LEAVES, func.count().label("number")).where(chosen)
+    for row in connection.execute(groups.group_by(*STANDING, *_AFTER, _LEAVES), {"now": limit}):
+        before = Standing(*row[: len(STANDING)])
         standings[before] -= row.number
         standings[before._replace(outcome=row.new_outcome, breached=row.new_breached, reply=row.new_first_reply)] += (
             row.number

@@ -74,7 +74,7 @@ def evaluate(events: Iterable[CaseEvent], rules: Ruleset, as_of: datetime) -> Ca
     known = [event for event in events if event.time <= as_of]
     if not known:
         return None
-    known.sort(key=_order)
+    known.sort(key=order)
     reception = next((event for event in known if type(event) is Received), None)
     if reception is None:
         return _awaiting(known[0], len(known), rules)
@@ -95,7 +95,8 @@ def next_change(events: Iterable[CaseEvent], case: Case | None, as_of: datetime)
     return min(filter(None, (deadline, ahead)), default=None)
 
 
-def _order(event: BaseEvent) -> tuple[datetime, int, int, str]:
+def order(event: BaseEvent) -> tuple[datetime, int, int, str]:
+    """The order in which events are folded, the reception apart, which comes first."""
     return event.time, int(event.sequence), event.precedence, event.id
 
 

@@ -1,7 +1,7 @@
 """What the embedded engine does with events, as functions over a connection in the caller's transaction.
 
-`take` puts settled events into the log; `advance` brings the projections to the log's end. Both may be repeated after a crash at
-any point: the log refuses what it has, and projections are written by difference.
+`take` puts settled events into the log; `take_and_project` brings the projections to the log's end as well. All of it may be
+repeated after a crash at any point: the log refuses what it has, and projections are written by difference.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,7 +14,7 @@ from services.alerts.arrivals import record_events
 from services.alerts.clearing import clear_premature
 from services.alerts.projection import Evaluated, project
 from services.alerts.sql import chunks
-from services.alerts.sweep import BATCH, Swept, sweep
+from services.alerts.sweep import BATCH, Raised, sweep
 from services.alerts.tables import OPEN, cases, targets
 from services.ingest.port import Taken
 from services.sla.rules import evaluate, next_change
@@ -113,12 +113,12 @@ def require_ruleset(connection: Connection, rules: Ruleset) -> log.Positions:
     return where
 
 
-def sweep_due(connection: Connection, rules: Ruleset, now: datetime, batch: int = BATCH) -> Swept:
+def sweep_due(connection: Connection, rules: Ruleset, now: datetime, batch: int = BATCH) -> list[Raised]:
     """One batch of what fell due by now. Raises OtherRulesetError."""
     where = require_ruleset(connection, rules)
-    swept = sweep(connection, rules, now, lambda c, keys, at: evaluate_keys(c, keys, rules, at), batch)
+    raised = sweep(connection, rules, now, lambda c, keys, at: evaluate_keys(c, keys, rules, at), batch)
     log.set_projected(connection, where.projected, rules.hash, now)
-    return swept
+    return raised
 
 
 class Unfinished(NamedTuple):
@@ -148,7 +148,7 @@ def _ahead(connection: Connection, now: int) -> list[str]:
     rows = connection.execute(select(cases.c.key).where(or_(OPEN, cases.c.outcome.is_(None)))).scalars()
     later = (
         event.key
-        for _, event in log.all_events(connection)
+        for event in log.all_events(connection)
         if isinstance(event, CaseEvent) and to_micros(event.time) > now
     )
     return sorted({*rows, *later})

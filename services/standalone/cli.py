@@ -6,9 +6,8 @@ from importlib import import_module
 
 import click
 
+from services.standalone import VERSION
 from services.standalone.helptext import ChineseGroup
-
-VERSION = "0.1.0"
 
 COMMANDS = {
     "standalone": ("standalone", "standalone_command"),

@@ -17,14 +17,14 @@ from sqlalchemy import Connection, func, select
 from services.alerts.app import CaseFile, Reader, reading_routes
 from services.alerts.exports import DEFINITIONS
 from services.alerts.metrics import CaseCollector, FlagDelay
-from services.alerts.queries import State, Summary, state
+from services.alerts.queries import Recall, State, Summary, state
 from services.ingest.app import MAX_BODY, BatchReceipt, Receipt, event_routes
 from services.ingest.door import Door
 from services.ingest.keys import KeyRing, valid_keys
 from services.ingest.metrics import IngestMetrics
 from services.sla.explain import Explanation, explain
-from services.sla.rules import evaluate
-from services.standalone import log
+from services.sla.rules import evaluate, order
+from services.standalone import VERSION, log
 from services.standalone.apply import recall
 from services.standalone.database import Database
 from services.standalone.engine import Engine
@@ -34,10 +34,8 @@ from shared.figures import COUNTS, RATES
 from shared.http import EXCEPTION_HANDLERS, Problem, health_routes, schemas
 from shared.rules import Ruleset
 
-VERSION = "0.1.0"
 
-
-def recaller(rules: Ruleset) -> Any:
+def recaller(rules: Ruleset) -> Recall:
     """A `Recall` for alerts: cases as of any instant, from the log."""
 
     def recalled(connection: Connection, keys: Iterable[str], as_of: datetime) -> Iterator[Case]:
@@ -52,7 +50,7 @@ def open_file(connection: Connection, rules: Ruleset, key: str, as_of: datetime)
     case = evaluate(history, rules, as_of)
     if case is None:
         return None
-    known = sorted((e for e in history if e.time <= as_of), key=lambda e: (e.time, int(e.sequence), e.precedence, e.id))
+    known = sorted((event for event in history if event.time <= as_of), key=order)
     return CaseFile(case, explain(case, rules), known)
 
 
@@ -98,7 +96,7 @@ def create_app(engine: Engine, registry: CollectorRegistry) -> Litestar:
             Door(rules), engine.submit, KeyRing(read_keys).platform_of, IngestMetrics(registry, rules.registry.slugs)
         ),
         *reading_routes(reader),
-        *health_routes(engine.unhealthy, lambda: None),
+        *health_routes(engine.unhealthy),
     ]
     return Litestar(
         route_handlers=[*routes, _document_route(routes)],

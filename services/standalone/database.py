@@ -1,5 +1,6 @@
 """The one SQLite file of the embedded engine: opening it safely, and its tables."""
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +63,11 @@ class Database:
         self._writer = _engine(file, "BEGIN IMMEDIATE")
         self._reader = _engine(file, "BEGIN")
 
-    def writing(self) -> Any:
+    def writing(self) -> AbstractContextManager[Connection]:
         """A transaction: committed durably at the end of the block, rolled back on an exception."""
         return self._writer.begin()
 
-    def reading(self) -> Any:
+    def reading(self) -> AbstractContextManager[Connection]:
         """A snapshot."""
         return self._reader.begin()
 

@@ -12,29 +12,18 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
 import structlog
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from services.alerts.sql import chunks
 from services.alerts.sweep import Raised, next_wake
 from services.ingest.port import BusyError, Taken, UnknownOutcomeError
-from services.standalone.apply import (
-    CASES_A_STEP,
-    OtherRulesetError,
-    begin_recomputing,
-    bring_back,
-    recompute,
-    sweep_due,
-    take_and_project,
-    unfinished,
-)
+from services.standalone.apply import OtherRulesetError, sweep_due, take_and_project
 from services.standalone.clock import Clock
 from services.standalone.database import Database
-from services.standalone.log import set_as_of, set_projected
+from services.standalone.prepare import Progress, prepare
 from shared.events import Event
 from shared.rules import Ruleset
 
@@ -47,7 +36,6 @@ SWEEP_SECONDS = 0.2  # between two looks at the deadlines while pushes keep comi
 LONGEST_SLEEP = 30.0  # seconds: bounds the harm of a clock that is set, and is the heartbeat
 
 Step = Callable[[str], None]
-Progress = Callable[[str, int, int], None]
 
 
 class _Submission(NamedTuple):
@@ -81,32 +69,8 @@ class Engine:
         self._sweep_trouble: str | None = None
 
     def prepare(self, progress: Progress = lambda what, done, total: None) -> None:
-        """Finish what an earlier run left: events not yet projected, cases of another ruleset. Before `start`.
-
-        In steps of a transaction each; interrupted, the next start goes on.
-        """
-        with self.database.reading() as connection:
-            left = unfinished(connection, self.rules, self.clock.now())
-        if left.outdated:
-            with self.database.writing() as connection:
-                begin_recomputing(connection, self.clock.now())
-        work: tuple[tuple[str, list[str], Callable[..., None]], ...] = (
-            ("整理办件", left.behind, partial(recompute, ruleset_changed=False)),
-            ("按新规则重算办件", left.outdated, partial(recompute, ruleset_changed=True)),
-            ("时钟曾经偏快，重算办件", left.ahead, bring_back),
-        )
-        for title, keys, bring in work:
-            done = 0
-            for step in chunks(keys, CASES_A_STEP):
-                with self.database.writing() as connection:
-                    bring(connection, step, self.rules, self.clock.now())
-                done += len(step)
-                progress(title, done, len(keys))
-        if not left.finished:
-            with self.database.writing() as connection:
-                set_projected(connection, left.end, self.rules.hash, self.clock.now())
-                if left.ahead:
-                    set_as_of(connection, self.clock.now())
+        """Finish what an earlier run left. Before `start`."""
+        prepare(self.database, self.rules, self.clock, progress)
 
     def start(self) -> None:
         self._thread.start()
@@ -197,9 +161,8 @@ class Engine:
         try:
             answers = self._write(batch)
         except Exception as error:  # noqa: BLE001 - told to every waiting caller; one bad push must not fail the others
-            if len(batch) > 1 and not isinstance(
-                error, OperationalError
-            ):  # a locked file or a full disk is nobody's event
+            # A locked file or a full disk is no event's fault: trying each alone would only keep all of them waiting.
+            if len(batch) > 1 and not isinstance(error, OperationalError):
                 for submission in batch:
                     self._commit([submission])
                 return
@@ -233,19 +196,17 @@ class Engine:
                 self._sweep_trouble = None
                 return LONGEST_SLEEP if wake is None else min(LONGEST_SLEEP, self.clock.seconds_until(wake))
             with self.database.writing() as connection:
-                swept = sweep_due(connection, self.rules, self.clock.now())
+                raised = sweep_due(connection, self.rules, self.clock.now())
                 self._step("swept")
         except (SQLAlchemyError, OtherRulesetError) as error:
             self._sweep_trouble = "到期检查失败"
             logger.error("到期检查失败，稍后重试", action="sweep_failed", detail=str(error)[:200])
             return 1.0
         self._sweep_trouble = None
-        if swept.raised:
+        if raised:
             try:
-                self._on_raised(swept.raised)
-            except (
-                Exception
-            ):  # a closed terminal, say: the flags are recorded, and telling of them is not the engine's work
+                self._on_raised(tuple(raised))
+            except Exception:  # a closed terminal, say; the flags themselves are recorded
                 logger.exception("提醒未能显示", action="observer_failed")
         return 0.0
 

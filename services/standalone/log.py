@@ -157,11 +157,11 @@ def read(connection: Connection, after: int, limit: int) -> list[tuple[int, Even
     return [(row.position, decode_event(row.body)) for row in rows]
 
 
-def all_events(connection: Connection) -> Iterator[tuple[int, Event]]:
+def all_events(connection: Connection) -> Iterator[Event]:
     """The whole log, in the order of acceptance."""
     after = 0
     while page := read(connection, after, 10_000):
-        yield from page
+        yield from (event for _, event in page)
         after = page[-1][0]
 
 

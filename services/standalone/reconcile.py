@@ -144,15 +144,12 @@ def _differences(what: str, kept: dict[Any, int], counted: Counter[Any]) -> Iter
 def _compare_events(connection: Connection) -> Iterator[str]:
     counted: Counter[tuple[str, str]] = Counter()
     tallies: dict[tuple[str, str], tuple[int, int, str, int]] = {}
-    after = 0
-    while page := log.read(connection, after, 10_000):
-        after = page[-1][0]
-        for _, event in page:
-            counted[event.platform, event.name] += 1
-            if isinstance(event, Tally):
-                day = (event.platform, event.data.date.isoformat())
-                entry = (to_micros(event.time), int(event.sequence), event.id, event.data.received)
-                tallies[day] = max(tallies.get(day, entry), entry)
+    for event in log.all_events(connection):
+        counted[event.platform, event.name] += 1
+        if isinstance(event, Tally):
+            day = (event.platform, event.data.date.isoformat())
+            entry = (to_micros(event.time), int(event.sequence), event.id, event.data.received)
+            tallies[day] = max(tallies.get(day, entry), entry)
     rows = connection.execute(select(event_counts.c.platform, event_counts.c.type, event_counts.c.events))
     yield from _differences("事件数", {(row.platform, row.type): row.events for row in rows}, counted)
     kept = connection.execute(select(days.c.platform, days.c.day, days.c.tally).where(days.c.tally.is_not(None)))

@@ -520,10 +520,10 @@ def test_an_interrupted_recomputation_goes_on_at_the_next_start(
     rules: Ruleset, steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process ends after so many steps: the next start finishes, whichever ruleset it has."""
-    from services.standalone import engine
+    from services.standalone import prepare as prepare_module
     from services.standalone.engine import Engine
 
-    monkeypatch.setattr(engine, "CASES_A_STEP", 2)
+    monkeypatch.setattr(prepare_module, "CASES_A_STEP", 2)
     other = ruleset(shipped("policy.toml").replace("reply = 1\ncomplete = 1", "reply = 3\ncomplete = 3"))
 
     class KilledError(Exception):

@@ -17,8 +17,8 @@ from sqlalchemy import select
 from services.alerts.tables import event_counts
 from services.standalone.clock import SystemClock
 from services.standalone.database import Database, DatabaseUnusableError, database_file, open_database
-from services.standalone.engine import Engine
 from services.standalone.log import positions
+from services.standalone.prepare import prepare
 from shared.config import ConfigError
 from shared.deployment import load_ruleset
 from shared.migrations import SchemaError
@@ -112,7 +112,7 @@ def bring_up_to_date(database: Database, rules: Ruleset) -> None:
     """Project what an interrupted replay left in the log."""
     require_same_rules(database, rules)
     with progress("整理办件", "件") as advance:
-        Engine(database, rules, SystemClock()).prepare(advance)
+        prepare(database, rules, SystemClock(), advance)
 
 
 @contextmanager
