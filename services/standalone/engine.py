@@ -31,7 +31,6 @@ logger = structlog.get_logger("engine")
 
 MAX_EVENTS = 2_000  # in one transaction
 MAX_WAITING = 5_000  # submissions; more are refused as busy
-GATHER_SECONDS = 0.003  # for more pushes to join a commit, when the last one was shared too
 SWEEP_SECONDS = 0.2  # between two looks at the deadlines while pushes keep coming
 LONGEST_SLEEP = 30.0  # seconds: bounds the harm of a clock that is set, and is the heartbeat
 
@@ -63,7 +62,6 @@ class Engine:
         self._door = threading.Lock()
         self._stopping = self._closed = False
         self._writing: list[_Submission] = []
-        self._together = 0
         self._beat = time.monotonic()
         self._trouble: str | None = None
         self._sweep_trouble: str | None = None
@@ -142,8 +140,6 @@ class Engine:
         size = 0
         try:
             item = self._queue.get_nowait() if self._stopping or wait <= 0 else self._queue.get(timeout=wait)
-            if self._together > 1:
-                time.sleep(GATHER_SECONDS)
             while item is not None:
                 batch.append(item)
                 size += len(item.events)
@@ -152,7 +148,6 @@ class Engine:
                 item = self._queue.get_nowait()
         except queue.Empty:
             pass
-        self._together = len(batch)
         if not batch and self._stopping and self._queue.empty():
             return None
         return batch
