@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry
 from services.ingest.app import STATUS
 from services.ingest.door import REQUIREMENTS, Door
 from services.ingest.examples import BATCH, EVENTS
-from services.ingest.metrics import IngestMetrics
+from services.ingest.metrics import Refusals
 from services.ingest.refusals import RefusalReason
 from services.sla.rules import TRANSITIONS, Move
 from services.standalone.compose import metrics_registry
@@ -233,7 +233,7 @@ def exposed_metrics() -> list[tuple[str, str, list[str], str]]:
             engine = Engine(database, rules, Clock())
             engine.prepare()
             registry, _ = metrics_registry(database, engine, rules)
-            IngestMetrics(registry, rules.registry.slugs)
+            Refusals(registry, rules.registry.slugs)
             return list(_described(registry))
         finally:
             database.close()

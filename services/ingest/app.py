@@ -10,16 +10,16 @@ from msgspec import Struct
 
 from services.ingest.door import Door
 from services.ingest.examples import BATCH, EVENTS
-from services.ingest.metrics import IngestMetrics
+from services.ingest.metrics import Refusals
 from services.ingest.port import BusyError, Submit, Taken, UnknownOutcomeError
 from services.ingest.refusals import Refusal, RefusalReason, RefusedError
-from services.ingest.strictjson import parse_json
+from services.ingest.strictjson import MAX_BODY, parse_json
 from shared.events import Event
 from shared.http import Problem, ProblemError, operation, problem, problems, reply
 
 SINGLE, BATCHED = "application/cloudevents+json", "application/cloudevents-batch+json"
 MAX_BATCH = 1_000
-MAX_BODY = 1024 * 1024
+MAX_IN_FLIGHT = 64 * MAX_BODY  # bytes of requests that wait for their answer
 NOBODY = "unknown"
 
 STATUS = {
@@ -36,6 +36,7 @@ STATUS = {
 CONFLICT = Refusal(
     RefusalReason.CONFLICT, "/id", "同一 source 和 id 已有内容不同的事件，以先到者为准；新事件请用新的 id"
 )
+BUSY = Refusal(RefusalReason.BUSY, "", "系统繁忙，没有存下；请稍后原样重发")
 
 
 class Receipt(Struct, frozen=True):
@@ -62,13 +63,12 @@ def refusal_problem(refusal: Refusal) -> Problem:
     return problem(STATUS.get(refusal.reason, 422), refusal.reason, refusal.detail, refusal.pointer)
 
 
-def event_routes(
-    door: Door, submit: Submit, platform_of: Callable[[str], str | None], metrics: IngestMetrics
-) -> list[Any]:
+def event_routes(door: Door, submit: Submit, platform_of: Callable[[str], str | None], refusals: Refusals) -> list[Any]:
     """The routes. `platform_of`: the platform for which a key writes, None for an unknown or revoked key."""
+    in_flight = 0
 
     def refuse(platform: str, refusal: Refusal) -> ProblemError:
-        metrics.refused(platform, refusal.reason)
+        refusals.count(platform, refusal.reason, refusal.pointer)
         return ProblemError(refusal_problem(refusal), _headers(refusal.reason))
 
     def authenticate(request: Request[Any, Any, Any]) -> str:
@@ -83,7 +83,7 @@ def event_routes(
         try:
             return await submit(events, f"push:{platform}")
         except BusyError:
-            raise refuse(platform, Refusal(RefusalReason.BUSY, "", "系统繁忙，没有存下；请稍后原样重发")) from None
+            raise refuse(platform, BUSY) from None
         except UnknownOutcomeError:
             detail = "不能确定是否已存下；请稍后原样重发，重复的会被认出"
             raise refuse(platform, Refusal(RefusalReason.BUSY, "", detail)) from None
@@ -113,7 +113,7 @@ def event_routes(
         items = [_item(item, None if isinstance(item, Refusal) else next(answers)) for item in settled]
         for item in items:
             if item.problem is not None:
-                metrics.refused(platform, RefusalReason(item.problem.reason))
+                refusals.count(platform, RefusalReason(item.problem.reason), item.problem.pointer)
         taken = sum(item.status == 202 for item in items)
         return _json(BatchReceipt(items), 202 if taken == len(items) else 207 if taken else 422)
 
@@ -135,7 +135,14 @@ def event_routes(
                 raise
             detail = f"内容超过 {MAX_BODY // 1024} KiB，请分批发送"
             raise refuse(platform, Refusal(RefusalReason.TOO_LARGE, "", detail)) from error
-        return await (one if media_type == SINGLE else many)(platform, body)
+        nonlocal in_flight
+        if in_flight + len(body) > MAX_IN_FLIGHT:
+            raise refuse(platform, BUSY)
+        in_flight += len(body)
+        try:
+            return await (one if media_type == SINGLE else many)(platform, body)
+        finally:
+            in_flight -= len(body)
 
     return [push]
 

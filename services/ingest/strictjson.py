@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from services.ingest.refusals import RefusalReason, RefusedError
 
+MAX_BODY = 1024 * 1024  # bytes of one request, and of one line of a file
 _PLAIN_NAME = re.compile(r"[A-Za-z_]{1,40}")
 
 

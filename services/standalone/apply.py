@@ -92,17 +92,33 @@ def behind(connection: Connection) -> list[str]:
 def take_and_project(
     connection: Connection, arriving: Sequence[Event], origins: Sequence[str], rules: Ruleset, now: datetime
 ) -> list[Taken]:
-    """`take`, then bring the projections to the log's end: what a push does, in one transaction."""
+    """`take`, then project the cases of what was accepted: what a push does, in one transaction.
+
+    The position goes on only when nothing that was logged elsewhere is still to be projected; `catch_up` does that.
+    """
     before = require_ruleset(connection, rules)
     answers = take(connection, arriving, origins, now)
-    if before.projected == before.end:
-        keys = [log.case_key(e) for e, answer in zip(arriving, answers, strict=True) if answer is Taken.ACCEPTED]
-    else:  # something was logged elsewhere and is not projected yet
-        keys = behind(connection)
-    for step in chunks(dict.fromkeys(filter(None, keys)), CASES_A_STEP):
-        project(connection, evaluate_keys(connection, step, rules, now), rules, now)
-    log.set_projected(connection, before.end + answers.count(Taken.ACCEPTED), rules.hash, now)
+    accepted = [event for event, answer in zip(arriving, answers, strict=True) if answer is Taken.ACCEPTED]
+    _project_events(connection, accepted, rules, now)
+    position = before.projected if before.projected != before.end else before.end + len(accepted)
+    log.set_projected(connection, position, rules.hash, now)
     return answers
+
+
+def catch_up(connection: Connection, rules: Ruleset, now: datetime) -> bool:
+    """Project some of what was logged elsewhere (a replay beside the service): whether there was any."""
+    where = require_ruleset(connection, rules)
+    step = log.read(connection, where.projected, CASES_A_STEP)
+    if step:
+        _project_events(connection, (event for _, event in step), rules, now)
+        log.set_projected(connection, step[-1][0], rules.hash, now)
+    return bool(step)
+
+
+def _project_events(connection: Connection, events: Iterable[Event], rules: Ruleset, now: datetime) -> None:
+    keys = dict.fromkeys(filter(None, map(log.case_key, events)))
+    for step in chunks(keys, CASES_A_STEP):
+        project(connection, evaluate_keys(connection, step, rules, now), rules, now)
 
 
 def require_ruleset(connection: Connection, rules: Ruleset) -> log.Positions:
@@ -140,6 +156,7 @@ def unfinished(connection: Connection, rules: Ruleset, now: datetime) -> Unfinis
         return Unfinished(late, [], ahead, where.end, finished=where.projected == where.end and not ahead)
     other = select(cases.c.key).where(cases.c.ruleset.not_in((rules.hash, ""))).order_by(cases.c.key)
     old = list(connection.execute(other).scalars())
+    late = sorted(set(late).difference(old))  # what is recomputed is brought to the log's end as well
     return Unfinished(late, old, ahead, where.end, finished=False)
 
 

@@ -18,10 +18,11 @@ from services.alerts.app import CaseFile, Reader, reading_routes
 from services.alerts.exports import DEFINITIONS
 from services.alerts.metrics import CaseCollector, FlagDelay
 from services.alerts.queries import Recall, State, Summary, state
-from services.ingest.app import MAX_BODY, BatchReceipt, Receipt, event_routes
+from services.ingest.app import BatchReceipt, Receipt, event_routes
 from services.ingest.door import Door
 from services.ingest.keys import KeyRing, valid_keys
-from services.ingest.metrics import IngestMetrics
+from services.ingest.metrics import Refusals
+from services.ingest.strictjson import MAX_BODY
 from services.sla.explain import Explanation, explain
 from services.sla.rules import evaluate, order
 from services.standalone import VERSION, log
@@ -93,7 +94,7 @@ def create_app(engine: Engine, registry: CollectorRegistry) -> Litestar:
     )
     routes = [
         *event_routes(
-            Door(rules), engine.submit, KeyRing(read_keys).platform_of, IngestMetrics(registry, rules.registry.slugs)
+            Door(rules), engine.submit, KeyRing(read_keys).platform_of, Refusals(registry, rules.registry.slugs)
         ),
         *reading_routes(reader),
         *health_routes(engine.unhealthy),

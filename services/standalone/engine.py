@@ -20,9 +20,10 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from services.alerts.sweep import Raised, next_wake
 from services.ingest.port import BusyError, Taken, UnknownOutcomeError
-from services.standalone.apply import OtherRulesetError, sweep_due, take_and_project
+from services.standalone.apply import OtherRulesetError, catch_up, sweep_due, take_and_project
 from services.standalone.clock import Clock
 from services.standalone.database import Database
+from services.standalone.log import positions
 from services.standalone.prepare import Progress, prepare
 from shared.events import Event
 from shared.rules import Ruleset
@@ -186,7 +187,11 @@ class Engine:
         """One batch of what fell due: for how many seconds there is nothing more to do."""
         try:
             with self.database.reading() as connection:
-                wake = next_wake(connection)
+                wake, where = next_wake(connection), positions(connection)
+            if where.projected != where.end:  # logged elsewhere: before anything is flagged, all evidence counts
+                with self.database.writing() as connection:
+                    catch_up(connection, self.rules, self.clock.now())
+                return 0.0
             if wake is None or self.clock.seconds_until(wake) > 0:
                 self._sweep_trouble = None
                 return LONGEST_SLEEP if wake is None else min(LONGEST_SLEEP, self.clock.seconds_until(wake))

@@ -10,9 +10,10 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from services.ingest.app import MAX_BATCH, MAX_BODY
+from services.ingest.app import MAX_BATCH
 from services.ingest.door import Door
 from services.ingest.refusals import Refusal
+from services.ingest.strictjson import MAX_BODY
 from services.standalone.cli import liuyan
 from services.standalone.database import open_database
 from services.standalone.demo import live

@@ -18,6 +18,7 @@ from services.alerts.sweep import Raised
 from services.ingest.port import BusyError, Taken, UnknownOutcomeError
 from services.standalone import database as database_module
 from services.standalone import engine as engine_module
+from services.standalone.apply import catch_up, take, take_and_project
 from services.standalone.database import Database
 from services.standalone.engine import Engine
 from shared.events import Event
@@ -545,7 +546,7 @@ def test_two_engines_on_one_file_lose_nothing_and_tell_each_rung_once(file: Path
 
 
 def test_an_engine_projects_what_another_process_has_logged(file: Path, rules: Ruleset, tmp_path: Path) -> None:
-    """`liuyan replay` writes the log while the service runs: the next push brings the cases up to date."""
+    """`liuyan replay` writes the log while the service runs: a push projects its own case, the engine the others."""
     from services.ingest.door import Door
     from services.standalone.replay import replay
     from shared.events import encode_event
@@ -558,9 +559,29 @@ def test_an_engine_projects_what_another_process_has_logged(file: Path, rules: R
         assert asyncio.run(outcome(engine.submit([received(49), received(50)], "test"))) == [
             Taken.DUPLICATE, Taken.ACCEPTED,
         ]  # fmt: skip
+        end = time.monotonic() + PATIENCE
+        with reading(file, rules) as found:
+            while found.differences():
+                assert time.monotonic() < end
+                threading.Event().wait(0.02)
+            assert len(found.read_cases()) == 51
+
+
+def test_a_push_beside_an_unfinished_replay_projects_its_own_case_only(file: Path, rules: Ruleset) -> None:
+    """However much is behind, a push waits for its own; catching up goes on in steps and ends at the log's end."""
     with reading(file, rules) as found:
+        database = found.database
+        with database.writing() as connection:
+            take(connection, [received(i) for i in range(30)], ["x:1"] * 30, NOW)
+        with database.writing() as connection:
+            take_and_project(connection, [received(7), received(30)], ["push"] * 2, rules, NOW)
+        assert len(found.read_cases()) == 1
+        with database.writing() as connection:
+            assert catch_up(connection, rules, NOW)
+        with database.writing() as connection:
+            assert not catch_up(connection, rules, NOW)
+        assert len(found.read_cases()) == 31
         assert found.differences() == []
-        assert len(found.read_cases()) == 51
 
 
 def test_an_engine_whose_ruleset_was_replaced_changes_nothing_any_more(file: Path, rules: Ruleset) -> None:
@@ -591,6 +612,26 @@ def test_an_engine_whose_ruleset_was_replaced_changes_nothing_any_more(file: Pat
 
 
 # Replay
+
+
+def test_a_line_without_end_is_a_dead_letter_and_the_next_one_is_read(
+    file: Path, rules: Ruleset, tmp_path: Path
+) -> None:
+    from services.ingest.door import Door
+    from services.ingest.strictjson import MAX_BODY
+    from services.standalone.replay import replay
+    from shared.events import encode_event
+
+    lines = tmp_path / "x.jsonl"
+    good = [encode_event(received(i)) for i in range(3)]
+    fits = good[1] + b" " * (MAX_BODY - len(good[1]))
+    lines.write_bytes(b"\n".join([good[0], b"[" * (3 * MAX_BODY + 5), fits, b"{" + b" " * MAX_BODY, good[2]]))
+    with reading(file, rules) as found:
+        sizes: list[int] = []
+        told = replay(lines, found.database, Door(rules), lambda: NOW, sizes.append)
+        assert (told.lines, told.accepted, told.bad) == (5, 3, 2)
+        assert sum(sizes) == lines.stat().st_size
+        assert found.dead_letters() == [("x.jsonl:2", "too_large"), ("x.jsonl:4", "too_large")]
 
 
 def test_replaying_twice_changes_nothing(file: Path, rules: Ruleset, tmp_path: Path) -> None:

@@ -12,13 +12,16 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 import structlog
+from prometheus_client import CollectorRegistry
 from sqlalchemy.exc import OperationalError
 
+from services.ingest import app as ingest_app
 from services.ingest.app import MAX_BATCH
 from services.ingest.door import Door as DoorItself
 from services.ingest.examples import BATCH as EXAMPLE_BATCH
 from services.ingest.examples import EVENTS
 from services.ingest.keys import create_key, list_keys, revoke_key
+from services.ingest.metrics import Refusals
 from services.ingest.refusals import RefusalReason
 from shared.logs import LogFormat, configure_logs
 from tests.service import (
@@ -659,6 +662,27 @@ def test_an_empty_batch_is_taken_and_changes_nothing(door: Door) -> None:
     answer = door.service.push_batch([])
     assert (answer.status_code, answer.json()) == (202, {"results": []})
     assert door.tables() == before
+
+
+def test_the_bytes_that_wait_for_an_answer_are_bounded(fresh: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingest_app, "MAX_IN_FLIGHT", 600)
+    for number in range(5):  # what has its answer waits no longer
+        fresh.service.push(event("accepted", f"n-{number}"))
+    before = fresh.tables()
+    busy = fresh.service.push_batch([event("accepted", f"m-{number}") for number in range(5)])
+    refusal(busy, 503, "busy", "")
+    assert busy.headers["retry-after"] == "5"
+    assert fresh.tables() == before
+
+
+def test_a_refusal_is_logged_once_a_minute_without_what_was_sent() -> None:
+    minute = iter([0.0, 1.0, 2.0, 61.0])
+    refusals = Refusals(CollectorRegistry(), ["zhenkang"], lambda: next(minute))
+    with structlog.testing.capture_logs() as logged:
+        for reason in (RefusalReason.BUSY, RefusalReason.BUSY, RefusalReason.TOO_LARGE, RefusalReason.BUSY):
+            refusals.count("zhenkang", reason, "/id")
+    assert [line["reason"] for line in logged] == ["busy", "too_large", "busy"]
+    assert set(logged[0]) == {"event", "log_level", "action", "platform", "reason", "pointer"}
 
 
 def test_the_largest_batch_is_taken_and_one_event_more_is_refused_as_a_whole(fresh: Door) -> None:

@@ -15,6 +15,7 @@ from rich.console import Console
 from services.alerts.metrics import FlagDelay
 from services.alerts.sweep import Raised
 from services.ingest.keys import create_key, list_keys
+from services.standalone import VERSION
 from services.standalone.clock import AcceleratedClock, Clock, SystemClock
 from services.standalone.commands.common import (
     db_option,
@@ -85,8 +86,10 @@ def _serve(database: Database, rules: Ruleset, url: str, listener: socket.socket
     def ready() -> None:
         for line in (*_addresses(url), key_line, f"数据在   {database.file.resolve()}", "按 Ctrl-C 停止"):
             click.echo(line)
+        logger.info("服务已启动", action="started", version=VERSION, ruleset=rules.hash, url=url, db=str(database.file))
 
     serve(app, engine, listener, ready)
+    logger.info("服务已停止", action="stopped")
     click.echo("已停止；接受的事件都已存妥")
 
 
