@@ -89,6 +89,11 @@ def only_known(request: Request[Any, Any, Any]) -> None:
         names = "、".join(name[:40] for name in unknown)
         usable = "、".join(sorted(known)) or "无"
         raise ProblemError(problem(400, "invalid_parameter", f"没有查询参数 {names}；可用的有：{usable}"))
+    repeated = sorted(name for name in known if len(request.query_params.getall(name, [])) > 1)
+    if repeated:
+        raise ProblemError(
+            problem(400, "invalid_parameter", f"查询参数 {'、'.join(repeated)} 写了不止一次，请只写一次")
+        )
 
 
 def json_response(value: object) -> Response[bytes]:

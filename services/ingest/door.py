@@ -5,7 +5,8 @@ de-identified. The stored event says all of it, so that nothing behind the door 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -25,6 +26,10 @@ _CONTROLS = re.compile("[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _ONE_LINE = re.compile("[\x01-\x20\x7f-\xa0\u2028\u2029]+")
 _SINGLE_LINE = frozenset({"title", "to"})
 MAX_CONTACT, MAX_CONTACT_VALUE = 20, 200  # each value is looked for in the texts
+SHORTEST_NAME, SHORTEST_CONTACT = (
+    2,
+    4,
+)  # characters: 王明 is a name, but a two-character "contact" would garble the texts
 _TEXT_MEMBERS = ("title", "content", "reason", "note", "approved_by", "to")
 
 REQUIREMENTS: Mapping[str, str] = {
@@ -183,15 +188,28 @@ def _personal(contact: object) -> dict[str, str]:
     """The values of the contact fields, which must not reappear in the texts. The fields themselves are dropped."""
     if contact is None:
         return {}
-    if not isinstance(contact, dict) or len(contact) > MAX_CONTACT:
+    if not isinstance(contact, dict):
         raise _invalid("/data/contact")
-    if any(isinstance(value, str) and len(value) > MAX_CONTACT_VALUE for value in contact.values()):
+    texts = list(islice(_texts("", contact), MAX_CONTACT + 1))
+    if len(texts) > MAX_CONTACT or any(len(text) > MAX_CONTACT_VALUE for _, text in texts):
         raise _invalid("/data/contact")
     return {
-        value.strip(): "[姓名]" if name == "name" else "[联系方式]"
-        for name, value in contact.items()
-        if isinstance(value, str) and len(value.strip()) > 1
+        text.strip(): "[姓名]" if name == "name" else "[联系方式]"
+        for name, text in texts
+        if len(text.strip()) >= (SHORTEST_NAME if name == "name" else SHORTEST_CONTACT)
     }
+
+
+def _texts(name: str, value: object) -> Iterator[tuple[str, str]]:
+    """Each text in it, however deep, with the name of its member."""
+    if isinstance(value, str):
+        yield name, value
+    elif isinstance(value, dict):
+        for member, inner in value.items():
+            yield from _texts(member, inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(name, inner)
 
 
 def _pointer(message: str) -> str:

@@ -87,12 +87,12 @@ class Portal:
         for _ in range(RETRIES):
             try:
                 status, answer = self._post(body)
-            except OSError as error:
+            except (OSError, http.client.HTTPException) as error:
                 trouble = f"连不上 {self._parts.netloc}（{error}）"
             else:
                 if status == 202:
                     return
-                trouble = f"{status} {json.loads(answer).get('detail', '')}"
+                trouble = f"{status} {_detail(answer)}"
                 if status != 503:
                     break
             threading.Event().wait(0.5)
@@ -108,6 +108,14 @@ class Portal:
             return response.status, response.read()
         finally:
             connection.close()
+
+
+def _detail(answer: bytes) -> str:
+    """What a problem says; whoever answers with anything else is not this service."""
+    try:
+        return str(json.loads(answer)["detail"])
+    except (ValueError, TypeError, KeyError):
+        return "对方的答复不是本系统的格式，请核对 --url"
 
 
 def run(

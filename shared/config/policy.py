@@ -86,6 +86,7 @@ def _categories(version: Table) -> dict[str, Category]:
     version.require(tables.items, "没有任何类别，至少要有一个 [policy.categories.类别标识]", "categories")
     categories: dict[str, Category] = {}
     owners: dict[str, str] = {}
+    names: dict[str, str] = {}
     for slug in tables.items:
         tables.require(
             SLUG.fullmatch(slug), f"类别标识 {shown(slug)} 须为小写字母、数字、- 或 _，以字母开头，最多 32 个字符"
@@ -93,6 +94,8 @@ def _categories(version: Table) -> dict[str, Category]:
         place = f"{version.place} 的类别 {slug}"
         table = tables.table(slug, f"[policy.categories.{slug}]", place, CATEGORY)
         category = categories[slug] = _category(slug, table)
+        other = names.setdefault(category.name, slug)
+        table.require(other == slug, f"{shown(category.name)} 也是类别 {other} 的名称，请使名称各不相同", "name")
         for word in category.keywords:
             owner = owners.setdefault(word, slug)
             table.require(owner == slug, f"{shown(word)} 也是类别 {owner} 的关键词，一个词只能属于一个类别", "keywords")

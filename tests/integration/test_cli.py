@@ -789,6 +789,14 @@ def test_two_simulated_messages_arrive_at_a_running_process(tmp_path: Path, monk
     assert "连不上" in failed(*command, "--key", key)
 
 
+def test_a_simulated_portal_tells_that_somebody_else_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([(404, b"<html>"), (200, b"[]"), (400, b'{"detail": "x"}')])
+    monkeypatch.setattr("services.standalone.simulate.Portal._post", lambda portal, body: next(answers))
+    for said in ("404 对方的答复不是本系统的格式", "200 对方的答复不是本系统的格式", "400 x"):
+        line = failed("simulate", "--url", "http://127.0.0.1:9", "--platform", "lincang", "--key", "k", "--count", "1")
+        assert said in line
+
+
 @pytest.mark.slow
 def test_a_port_that_is_taken_is_a_failure(tmp_path: Path) -> None:
     with running(tmp_path / "one.db") as service:

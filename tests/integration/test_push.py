@@ -772,6 +772,15 @@ def test_contact_fields_appear_nowhere_and_numbers_in_the_texts_are_masked(tmp_p
     assert not [found for found in PERSONAL if found in said]
 
 
+def test_contact_values_are_masked_however_deep_and_too_short_ones_do_not_garble_the_text(fresh: Door) -> None:
+    contact = {"person": [{"name": "王明", "addresses": [HOME, "南伞"]}]}
+    fresh.service.push(event(category="help", contact=contact, title="南伞的路", content=f"王明，住{HOME}"))
+    (found,) = fresh.service.json("/v1/cases/zhenkang/t-001")["events"]
+    assert (found["data"]["title"], found["data"]["content"]) == ("南伞的路", "[姓名]，住[联系方式]")
+    deep = event("received", "t-9", subject="t-009", contact={"a": [["x"] * 21]})
+    refusal(fresh.service.post(deep), 422, "invalid_field", "/data/contact")
+
+
 def test_a_name_that_stands_in_the_category_is_masked_too(fresh: Door) -> None:
     fresh.service.push(event(category=f"{NAME}的投诉", title="标题", contact=CONTACT))
     assert NAME.encode() not in raw_bytes(fresh.file)

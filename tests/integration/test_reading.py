@@ -272,6 +272,14 @@ def test_an_unknown_parameter_is_refused_and_the_known_ones_are_told(board: Serv
     assert "可用的有" in found["detail"]
 
 
+@pytest.mark.parametrize(
+    "query", ["/v1/cases?platform=zhenkang&platform=lincang", "/v1/rates?period=2022Q1&period=2022Q2"]
+)
+def test_a_parameter_that_is_written_twice_is_refused(board: Served, query: str) -> None:
+    found = problem(board.client.get(query), 400, "invalid_parameter")
+    assert query.partition("&")[2].partition("=")[0] in found["detail"]
+
+
 # One case
 
 

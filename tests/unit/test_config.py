@@ -430,7 +430,7 @@ def test_a_day_has_no_more_office_time_than_its_hours() -> None:
 OTHER_RULES: dict[str, dict[str, Any]] = {
     "the days of a category": {"policy": edit(POLICY, "complete = 2", "complete = 3")},
     "reply_completes": {"policy": POLICY + "reply_completes = true\n"},
-    "another category": {"policy": POLICY + CATEGORY.replace(".a]", ".b]")},
+    "another category": {"policy": POLICY + CATEGORY.replace(".a]", ".b]").replace("甲", "乙")},
     "the cutoff": {"policy": head('cutoff = "17:30"')},
     "office hours": {"policy": head('office_hours = ["08:30-12:00"]')},
     "other office hours": {"policy": head('office_hours = ["08:30-12:01"]')},
@@ -494,7 +494,7 @@ def test_comments_and_the_order_in_which_a_notice_lists_its_days_leave_the_hash_
 
 
 def test_the_order_of_categories_leaves_the_hash_unchanged() -> None:
-    other = CATEGORY.replace(".a]", ".b]")
+    other = CATEGORY.replace(".a]", ".b]").replace("甲", "乙")
     assert rules(policy=HEAD + other + CATEGORY).hash == rules(policy=HEAD + CATEGORY + other).hash
 
 

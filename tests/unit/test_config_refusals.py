@@ -307,6 +307,10 @@ POLICY_REFUSALS = {
         POLICY + KEYWORDS + ANOTHER_CATEGORY + 'keywords = ["树木", "井盖"]',
         "第 1 个 [[policy]] 的类别 b 的 keywords：'井盖' 也是类别 a 的关键词，一个词只能属于一个类别",
     ),
+    "a name of two categories": (
+        POLICY + ANOTHER_CATEGORY.replace('"乙"', '"甲"'),
+        "第 1 个 [[policy]] 的类别 b 的 name：'甲' 也是类别 a 的名称，请使名称各不相同",
+    ),
     "escalation as truth values": (head("alerts = {escalate_after = [true, 3]}"), "escalate_after：应为递增~[True, 3]"),
     "a second version without a day": (POLICY + POLICY, "第 2 个 [[policy]] 的 effective_from：只有第一个"),
     "versions out of order": (
