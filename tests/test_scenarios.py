@@ -18,9 +18,11 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
+from services.sla.processing import Message, process
 from services.sla.rules import evaluate
 from shared.case import Outcome, Reason, Stage, Status, Verdict
 from shared.events import CASE_EVENTS, CaseEvent, decode_event, encode_event
+from shared.records import CaseRecord, decode_record, encode_record
 from shared.rules import Ruleset
 from shared.times import SHANGHAI
 from tests.builders import as_json, ruleset
@@ -78,8 +80,18 @@ def pure_fold(events: Sequence[CaseEvent], rules: Ruleset, as_of: datetime) -> l
     return [as_json(case) for case in cases if case is not None]
 
 
+def stream(events: Sequence[CaseEvent], rules: Ruleset, as_of: datetime) -> list[Any]:
+    """The stream's processing, a message at a time, each record through its bytes."""
+    records: dict[str, CaseRecord] = {}
+    for number, event in enumerate(events):
+        done = process(records, [Message(None, encode_event(event), f"t/0/{number}")], rules)
+        records |= {record.key: decode_record(encode_record(record)) for record in done.records}
+    return pure_fold([event for record in records.values() for event in record.events], rules, as_of)  # type: ignore[misc]
+
+
 ENGINES = [
     Engine("fold", pure_fold),
+    Engine("stream", stream),
     Engine("embedded", run_embedded),
 ]
 

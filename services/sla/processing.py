@@ -1,0 +1,102 @@
+"""From the stream's messages to the records of their cases (pure): what the SLA processor does between reading and writing.
+
+Every message is either in the record of its key afterwards, or was there already, or becomes a dead letter. So handing in the
+same messages again, in whatever batches, changes nothing.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from services.sla.rules import evaluate, order
+from shared.events import CaseEvent, Event, Tally, accept, decode_event
+from shared.records import CaseRecord, DeadLetter
+from shared.rules import Ruleset
+
+
+class Message(NamedTuple):
+    """A message of the topic of events. `origin` names its place (topic, partition, offset) for the dead letters."""
+
+    key: bytes | None
+    value: bytes | None
+    origin: str
+
+
+class Processed(NamedTuple):
+    """The records that changed, once each and in no particular order, and the dead letters in the messages' order."""
+
+    records: list[CaseRecord]
+    letters: list[DeadLetter]
+
+
+def record_key(event: Event) -> str:
+    """The key that an event is sent and recorded under: its case's, or its platform's for a tally."""
+    return event.platform if isinstance(event, Tally) else event.key
+
+
+def process(known: Mapping[str, CaseRecord], messages: Iterable[Message], rules: Ruleset) -> Processed:
+    """What the messages make of the known records (of all their keys that there are)."""
+    letters: list[DeadLetter] = []
+    arriving: dict[str, list[tuple[Event, str]]] = {}
+    for message in messages:
+        found = _read(message, rules)
+        if isinstance(found, DeadLetter):
+            letters.append(found)
+        else:
+            arriving.setdefault(record_key(found), []).append((found, message.origin))
+    records = []
+    for key, events in arriving.items():
+        record, refused = _add(known.get(key), key, events, rules)
+        letters += refused
+        if record is not None:
+            records.append(record)
+    return Processed(records, letters)
+
+
+def reevaluated(record: CaseRecord, rules: Ruleset) -> CaseRecord | None:
+    """The record under these rules; None when it is of them already."""
+    if record.ruleset == rules.hash:
+        return None
+    return _record(record.key, record.revision + 1, record.events, rules)
+
+
+def _read(message: Message, rules: Ruleset) -> Event | DeadLetter:
+    try:
+        event: Event = decode_event(message.value or b"")
+    except (msgspec.DecodeError, UnicodeError):
+        return DeadLetter(message.origin, "undecodable", "不是本系统写下的事件，请核对是谁写入了这个主题")
+    if event.platform not in rules.registry:
+        return DeadLetter(message.origin, "unknown_platform", "登记表里没有这个平台，请核对登记表", event)
+    if message.key is not None and message.key != record_key(event).encode():
+        return DeadLetter(message.origin, "wrong_key", "消息的键与事件不符，请以 平台/留言编号 为键写入", event)
+    return event
+
+
+def _add(
+    old: CaseRecord | None, key: str, arriving: list[tuple[Event, str]], rules: Ruleset
+) -> tuple[CaseRecord | None, list[DeadLetter]]:
+    events = () if old is None else old.events
+    bodies: dict[tuple[str, str], bytes] = {}
+    accept(bodies, events)
+    sorted_in = accept(bodies, (event for event, _ in arriving))
+    letters = []
+    if sorted_in.conflicts:
+        conflicting = {id(event) for event in sorted_in.conflicts}
+        letters = [
+            DeadLetter(origin, "conflict", f"{event.platform}/{event.id} 已有内容不同的事件，以先到者为准", event)
+            for event, origin in arriving
+            if id(event) in conflicting
+        ]
+    if not sorted_in.new:
+        return None, letters
+    revision = 1 if old is None else old.revision + 1
+    return _record(key, revision, (*events, *sorted_in.new), rules), letters
+
+
+def _record(key: str, revision: int, events: tuple[Event, ...], rules: Ruleset) -> CaseRecord:
+    """Events in the order of folding: equal sets of events make equal records, however they arrived."""
+    ordered = tuple(sorted(events, key=order))
+    of_case: list[CaseEvent] = [event for event in ordered if not isinstance(event, Tally)]
+    case = evaluate(of_case, rules, ordered[-1].time) if of_case else None
+    return CaseRecord(key, revision, rules.hash, ordered, case)

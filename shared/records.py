@@ -1,0 +1,46 @@
+"""What the services exchange on the streams beside events: the record of a case, and a dead letter. Frozen values."""
+
+from datetime import datetime
+
+import msgspec
+from msgspec import Struct
+
+from shared.case import Case
+from shared.events import Event
+
+
+class CaseRecord(Struct, frozen=True):
+    """All of a key: its events and what they mean.
+
+    The key of a case is `platform/subject`; the tallies of a platform stand under `platform` and mean no case. `revision` grows
+    with every record of the key. `case` is as of the latest of the events, so that equal events make equal records but for
+    the revision, whenever and wherever they are folded; who needs it as of now lets time pass (`case.next_deadline`), or evaluates the events again.
+    """
+
+    key: str
+    revision: int
+    ruleset: str
+    events: tuple[Event, ...]
+    case: Case | None
+
+    @property
+    def as_of(self) -> datetime:
+        """The instant as of which `case` is; events are never without one."""
+        return max(event.time for event in self.events)
+
+
+encode_record = msgspec.json.Encoder(order="deterministic").encode
+"""CaseRecord -> canonical bytes."""
+decode_record = msgspec.json.Decoder(CaseRecord).decode
+
+
+class DeadLetter(Struct, frozen=True):
+    """What could not be used: where it came from, why (a closed set), one line for people, and the event if it is settled."""
+
+    origin: str
+    reason: str
+    detail: str
+    event: Event | None = None
+
+
+encode_letter = msgspec.json.Encoder(order="deterministic").encode

@@ -1,0 +1,106 @@
+"""Laws of the stream's processing: whatever the batches, repetitions and restarts, the records hold the accepted events and what
+they mean, and each message that is not in one is a dead letter."""
+
+from collections.abc import Iterable, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.sla.processing import Message, process, record_key, reevaluated
+from services.sla.rules import evaluate
+from shared.events import CaseEvent, Event, encode_event
+from shared.records import CaseRecord, decode_record, encode_record
+from tests.builders import at, event
+from tests.enginekit import tally
+from tests.properties.test_engine_laws import CHANGED, RULES, STORIES, Story, laws
+
+pytestmark = pytest.mark.slow
+
+
+def messages(events: Iterable[Event]) -> list[Message]:
+    return [
+        Message(record_key(e).encode(), encode_event(e), f"liuyan.messages.v1/0/{offset}")
+        for offset, e in enumerate(events)
+    ]
+
+
+def run(batches: Iterable[Sequence[Message]]) -> tuple[dict[str, CaseRecord], dict[str, str]]:
+    """The records after all batches, each through its bytes, and the reason of each dead letter by its origin."""
+    records: dict[str, CaseRecord] = {}
+    letters: dict[str, str] = {}
+    for batch in batches:
+        done = process(records, batch, RULES)
+        assert len({record.key for record in done.records}) == len(done.records)
+        for record in done.records:
+            assert record.revision == (records[record.key].revision if record.key in records else 0) + 1
+            records[record.key] = decode_record(encode_record(record))
+        letters |= {letter.origin: letter.reason for letter in done.letters}
+    return records, letters
+
+
+@st.composite
+def cut(draw: st.DrawFn, items: Sequence[Message]) -> list[Sequence[Message]]:
+    """The messages in batches, some of which are handed in again, as after a crash before their acknowledgement."""
+    batches: list[Sequence[Message]] = []
+    at_ = 0
+    while at_ < len(items):
+        end = at_ + draw(st.integers(1, 6))
+        batches.append(items[at_:end])
+        at_ = end if draw(st.integers(0, 4)) else max(0, at_ - draw(st.integers(0, 3)))
+    return batches
+
+
+@laws
+@given(STORIES, st.data())
+def test_batches_and_repetitions_change_nothing(story: Story, data: st.DataObject) -> None:
+    all_messages = messages(story.arriving)
+    records, letters = run([all_messages])
+    again, again_letters = run(data.draw(cut(all_messages)))
+    assert {k: (r.events, r.case) for k, r in records.items()} == {k: (r.events, r.case) for k, r in again.items()}
+    assert letters == again_letters
+
+
+@laws
+@given(STORIES)
+def test_every_message_is_in_its_record_or_a_dead_letter_and_the_case_is_what_the_core_says(story: Story) -> None:
+    records, letters = run([[message] for message in messages(story.arriving)])
+    for offset, found in enumerate(story.arriving):
+        stands = found in records[record_key(found)].events
+        assert stands is (f"liuyan.messages.v1/0/{offset}" not in letters)
+    for key, record in records.items():
+        history: list[CaseEvent] = [e for e in record.events if isinstance(e, CaseEvent)]
+        assert len({(e.source, e.id) for e in record.events}) == len(record.events)
+        assert {record_key(e) for e in record.events} == {key}
+        assert record.case == (evaluate(history, RULES, record.as_of) if history else None)
+
+
+@laws
+@given(STORIES)
+def test_other_rules_give_the_next_revision_with_the_same_events(story: Story) -> None:
+    records, _ = run([messages(story.arriving)])
+    for record in records.values():
+        assert reevaluated(record, RULES) is None
+        changed = reevaluated(record, CHANGED)
+        assert changed is not None
+        assert (changed.revision, changed.ruleset) == (record.revision + 1, CHANGED.hash)
+        assert changed.events == record.events
+        assert reevaluated(changed, CHANGED) is None
+
+
+def test_what_cannot_be_used_is_a_dead_letter_with_its_origin_and_the_rest_goes_on() -> None:
+    good = event("good", "received", at("04-01 09:00"), subject="s", category="inquiry")
+    elsewhere = encode_event(good).replace(b"/platforms/", b"/platforms/x")
+    batch = [
+        Message(None, None, "t/0/1"), Message(b"k", b"{", "t/0/2"), Message(b"k", b"\xff", "t/0/3"),
+        Message(b"other/key", encode_event(good), "t/0/4"), Message(None, elsewhere, "t/0/5"),
+        Message(None, encode_event(good), "t/0/6"),
+        *messages([tally("t-1", at("04-01 09:00"), "2022-04-01", 3)]),
+    ]  # fmt: skip
+    done = process({}, batch, RULES)
+    assert [(letter.origin, letter.reason) for letter in done.letters] == [
+        ("t/0/1", "undecodable"), ("t/0/2", "undecodable"), ("t/0/3", "undecodable"), ("t/0/4", "wrong_key"),
+        ("t/0/5", "unknown_platform"),
+    ]  # fmt: skip
+    assert [len(record.events) for record in done.records] == [1, 1]
+    assert [record.case is None for record in done.records] == [False, True]
