@@ -84,7 +84,7 @@ def stream(events: Sequence[CaseEvent], rules: Ruleset, as_of: datetime) -> list
     """The stream's processing, a message at a time, each record through its bytes."""
     records: dict[str, CaseRecord] = {}
     for number, event in enumerate(events):
-        done = process(records, [Message(None, encode_event(event), f"t/0/{number}")], rules)
+        done = process(records, [Message(event.key.encode(), encode_event(event), f"t/0/{number}")], rules)
         records |= {record.key: decode_record(encode_record(record)) for record in done.records}
     return pure_fold([event for record in records.values() for event in record.events], rules, as_of)  # type: ignore[misc]
 

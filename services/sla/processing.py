@@ -68,7 +68,7 @@ def _read(message: Message, rules: Ruleset) -> Event | DeadLetter:
         return DeadLetter(message.origin, "undecodable", "不是本系统写下的事件，请核对是谁写入了这个主题")
     if event.platform not in rules.registry:
         return DeadLetter(message.origin, "unknown_platform", "登记表里没有这个平台，请核对登记表", event)
-    if message.key is not None and message.key != record_key(event).encode():
+    if message.key != record_key(event).encode():  # its record would not be found
         return DeadLetter(message.origin, "wrong_key", "消息的键与事件不符，请以 平台/留言编号 为键写入", event)
     return event
 

@@ -94,13 +94,13 @@ def test_what_cannot_be_used_is_a_dead_letter_with_its_origin_and_the_rest_goes_
     batch = [
         Message(None, None, "t/0/1"), Message(b"k", b"{", "t/0/2"), Message(b"k", b"\xff", "t/0/3"),
         Message(b"other/key", encode_event(good), "t/0/4"), Message(None, elsewhere, "t/0/5"),
-        Message(None, encode_event(good), "t/0/6"),
+        Message(None, encode_event(good), "t/0/6"), Message(good.key.encode(), encode_event(good), "t/0/7"),
         *messages([tally("t-1", at("04-01 09:00"), "2022-04-01", 3)]),
     ]  # fmt: skip
     done = process({}, batch, RULES)
     assert [(letter.origin, letter.reason) for letter in done.letters] == [
         ("t/0/1", "undecodable"), ("t/0/2", "undecodable"), ("t/0/3", "undecodable"), ("t/0/4", "wrong_key"),
-        ("t/0/5", "unknown_platform"),
+        ("t/0/5", "unknown_platform"), ("t/0/6", "wrong_key"),
     ]  # fmt: skip
     assert [len(record.events) for record in done.records] == [1, 1]
     assert [record.case is None for record in done.records] == [False, True]
