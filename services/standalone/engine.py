@@ -23,7 +23,7 @@ from services.ingest.port import BusyError, Taken, UnknownOutcomeError
 from services.standalone.apply import OtherRulesetError, catch_up, sweep_due, take_and_project
 from services.standalone.clock import Clock
 from services.standalone.database import Database
-from services.standalone.log import positions
+from services.standalone.log import positions, set_projected
 from services.standalone.prepare import Progress, prepare
 from shared.events import Event
 from shared.rules import Ruleset
@@ -33,6 +33,7 @@ logger = structlog.get_logger("engine")
 MAX_EVENTS = 2_000  # in one transaction
 MAX_WAITING = 5_000  # submissions; more are refused as busy
 SWEEP_SECONDS = 0.2  # between two looks at the deadlines while pushes keep coming
+PROBE_SECONDS = 1.0  # after a failed write, and between tries whether writing works again
 LONGEST_SLEEP = 30.0  # seconds: bounds the harm of a clock that is set, and is the heartbeat
 
 Step = Callable[[str], None]
@@ -65,6 +66,7 @@ class Engine:
         self._writing: list[_Submission] = []
         self._beat = time.monotonic()
         self._trouble: str | None = None
+        self._failed_at = self._beat
         self._sweep_trouble: str | None = None
 
     def prepare(self, progress: Progress = lambda what, done, total: None) -> None:
@@ -124,6 +126,8 @@ class Engine:
             self._beat = time.monotonic()
             if wait == 0.0 or self._queue.empty() or self._beat - swept_at >= SWEEP_SECONDS:
                 wait, swept_at = self._sweep(), self._beat
+            if self._trouble is not None:
+                wait = min(wait, self._probe())
 
     def _close(self) -> None:
         """Nobody waits for an answer that will not come: what was being written is unknown, what was waiting is not stored."""
@@ -162,7 +166,7 @@ class Engine:
                 for submission in batch:
                     self._commit([submission])
                 return
-            self._trouble = "写入失败"
+            self._trouble, self._failed_at = "写入失败", time.monotonic()
             logger.error(
                 "一次写入失败，已回滚", action="write_failed", error=type(error).__name__, detail=str(error)[:200]
             )
@@ -182,6 +186,18 @@ class Engine:
             answers = iter(take_and_project(connection, events, origins, self.rules, now))
             self._step("projected")
         return [list(islice(answers, len(item.events))) for item in batch]
+
+    def _probe(self) -> float:
+        """Whether writing works again after a failure, found out without waiting for a push: for how many seconds to sleep."""
+        if time.monotonic() - self._failed_at >= PROBE_SECONDS:
+            try:
+                with self.database.writing() as connection:
+                    where = positions(connection)
+                    set_projected(connection, where.projected, where.ruleset, self.clock.now())
+                self._trouble = None
+            except SQLAlchemyError:  # told when it began
+                self._failed_at = time.monotonic()
+        return PROBE_SECONDS
 
     def _sweep(self) -> float:
         """One batch of what fell due: for how many seconds there is nothing more to do."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from services.alerts.sweep import Raised
 from services.ingest.port import BusyError, Taken, UnknownOutcomeError
@@ -23,6 +24,7 @@ from services.standalone.database import Database
 from services.standalone.engine import Engine
 from shared.events import Event
 from shared.rules import Ruleset
+from shared.times import to_micros
 from tests.builders import at, event, ruleset, shipped
 from tests.enginekit import Deck, deck, expected_rows, fresh_file, started, tally
 from tests.fakes import FakeClock
@@ -293,6 +295,34 @@ def test_a_file_locked_for_too_long_is_an_unknown_outcome_and_passes(
         other.rollback()
         assert asyncio.run(outcome(engine.submit(BIG, "test"))) == [Taken.ACCEPTED] * 20
         assert engine.unhealthy() is None
+
+
+def test_a_failed_write_is_over_when_writing_works_again_though_nobody_pushes(
+    file: Path, rules: Ruleset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While writing fails the engine says so; it tries by itself, by a transaction that is really committed."""
+    monkeypatch.setattr(engine_module, "PROBE_SECONDS", 0.02)
+    clock = FakeClock(NOW)
+    with started(file, rules, clock) as engine:
+        assert asyncio.run(outcome(engine.submit([count(0)], "test"))) == [Taken.ACCEPTED]
+        real, tried = engine.database.writing, Counter[str]()
+
+        def broken() -> Any:
+            tried["in vain"] += 1
+            raise OperationalError("BEGIN", {}, Exception("disk I/O error"))
+
+        monkeypatch.setattr(engine.database, "writing", broken)
+        assert asyncio.run(outcome(engine.submit([count(1)], "test"))) is UnknownOutcomeError
+        asyncio.run(until(lambda: tried["in vain"] > 3, "it tries again and again"))
+        assert engine.unhealthy() == "写入失败"
+        clock.set(NOW + timedelta(minutes=1))
+        monkeypatch.setattr(engine.database, "writing", real)
+        asyncio.run(until(lambda: engine.unhealthy() is None, "the trouble is over"))
+    with contextlib.closing(sqlite3.connect(file)) as other:
+        assert other.execute("SELECT as_of FROM progress").fetchone() == (to_micros(clock.now()),)
+    with reading(file, rules) as found:
+        assert found.logged() == ["zhenkang/t00000"]
+        assert found.differences() == []
 
 
 def test_a_caller_that_has_gone_does_not_stop_the_engine(file: Path, rules: Ruleset) -> None:
