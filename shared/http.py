@@ -52,6 +52,11 @@ def problem(status: int, reason: str, detail: str, pointer: str | None = None) -
     return Problem(f"urn:liuyan:problem:{reason}", TITLES.get(status, "错误"), status, detail, reason, pointer)
 
 
+def busy(detail: str) -> ProblemError:
+    """Refuses for now: the same may be asked again."""
+    return ProblemError(problem(503, "busy", detail), {"Retry-After": "5"})
+
+
 def problem_response(found: Problem, headers: Mapping[str, str] | None = None) -> Response[bytes]:
     return Response(
         msgspec.json.encode(found), status_code=found.status, media_type=PROBLEM_TYPE, headers=dict(headers or {})

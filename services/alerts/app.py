@@ -16,6 +16,7 @@ from services.alerts import queries
 from services.alerts.exports import FORMATS, Report, export, report_json
 from services.alerts.page import render
 from services.alerts.queries import MAX_LIMIT, CursorError, Filters, Page, Recall
+from services.alerts.rooms import Rooms
 from shared.case import Case, Outcome, Status
 from shared.figures import Period, PeriodError
 from shared.http import ProblemError, operation, problem, problems, reply
@@ -59,6 +60,7 @@ class Reader(Struct, frozen=True):
     recall: Recall
     open_file: OpenFile
     metrics: CollectorRegistry
+    rooms: Rooms
 
 
 def _instant(text: str | None) -> datetime | None:
@@ -106,6 +108,12 @@ def make_report(reader: Reader, connection: Connection, period: Period, as_of: d
     return Report(period, as_of or now, reader.rules.hash, found)
 
 
+def read_report(reader: Reader, period: Period, as_of: datetime | None) -> Report:
+    rooms = reader.rooms
+    with (rooms.present if as_of is None else rooms.past).entered(), reader.reading() as connection:
+        return make_report(reader, connection, period, as_of)
+
+
 def reading_routes(reader: Reader) -> list[Any]:
     registry = reader.rules.registry
 
@@ -117,7 +125,7 @@ def reading_routes(reader: Reader) -> list[Any]:
 
     def paged(read: Callable[[Connection], Page]) -> Response[bytes]:
         try:
-            with reader.reading() as connection:
+            with reader.rooms.present.entered(), reader.reading() as connection:
                 found = read(connection)
         except CursorError as error:
             raise ProblemError(problem(400, "invalid_parameter", str(error))) from error
@@ -186,7 +194,7 @@ def reading_routes(reader: Reader) -> list[Any]:
     def one_case(platform: FromPath[str], subject: FromPath[str], as_of: AsOf = None) -> Response[bytes]:
         """办件的全部：各轮时限与判定、不计事件及原因、逐日说明的截止时间、事件。"""
         instant = _instant(as_of) or reader.now()
-        with reader.reading() as connection:
+        with reader.rooms.present.entered(), reader.reading() as connection:
             found = reader.open_file(connection, f"{platform}/{subject}", instant)
         if found is None:
             raise ProblemError(problem(404, "not_found", "截至该时刻没有这个办件，请核对平台标识和留言编号"))
@@ -208,9 +216,7 @@ def reading_routes(reader: Reader) -> list[Any]:
     ) -> Response[bytes]:
         """各平台与合计的件数、比率；比率为两位小数的百分数，分母为 0 时为 null。"""
         wanted = Period.quarter_of(reader.now().date()) if period is None else _period(period)
-        instant = _instant(as_of)
-        with reader.reading() as connection:
-            return json_response(report_json(make_report(reader, connection, wanted, instant)))
+        return json_response(report_json(read_report(reader, wanted, _instant(as_of))))
 
     @get("/v1/exports/{name:str}", operation_class=_EXPORT, summary="导出文件", tags=["查询"], sync_to_thread=True,
          before_request=only_known)  # fmt: skip
@@ -220,20 +226,20 @@ def reading_routes(reader: Reader) -> list[Any]:
         if not dot or kind not in EXPORTED:
             raise ProblemError(problem(404, "not_found", "文件名应为 统计期.csv 或 统计期.json，如 2022Q1.csv"))
         wanted, instant = _period(text), _instant(as_of)
-        with reader.reading() as connection:
-            body = export(make_report(reader, connection, wanted, instant), kind, registry)
+        body = export(read_report(reader, wanted, instant), kind, registry)
         headers = {"Content-Disposition": f'attachment; filename="{wanted.text}.{kind}"'}
         return Response(body, media_type=EXPORTED[kind], headers=headers)
 
     @get("/metrics", operation_class=_METRICS, summary="Prometheus 指标", tags=["运行"], sync_to_thread=True)
     def metrics() -> Response[bytes]:
-        return Response(generate_latest(reader.metrics), media_type=METRICS_TYPE)
+        with reader.rooms.metrics.entered():
+            return Response(generate_latest(reader.metrics), media_type=METRICS_TYPE)
 
     @get("/", include_in_schema=False, sync_to_thread=True)
     def page() -> Response[str]:
         now = reader.now()
         periods = (Period.quarter_of(now.date()), Period.quarter_before(now.date()))
-        with reader.reading() as connection:
+        with reader.rooms.page.entered(), reader.reading() as connection:
             reports = [make_report(reader, connection, period, None) for period in periods]
             late = queries.list_overdue(connection, registry, Filters(), now, 50, None)
         return render(reader.rules, now, reports, late)
@@ -251,10 +257,12 @@ def case_file_json(found: CaseFile, as_of: datetime) -> dict[str, Any]:
     }
 
 
-_LIST = operation({"200": reply("一页办件", "CasePage"), **problems(400)})
-_CASE = operation({"200": reply("办件", "CaseFile"), **problems(400, 404)})
-_RATES = operation({"200": reply("统计", "Report"), **problems(400)})
-_METRICS = operation({"200": {"description": "指标", "content": {"text/plain": {"schema": {"type": "string"}}}}})
+_LIST = operation({"200": reply("一页办件", "CasePage"), **problems(400, 503)})
+_CASE = operation({"200": reply("办件", "CaseFile"), **problems(400, 404, 503)})
+_RATES = operation({"200": reply("统计", "Report"), **problems(400, 503)})
+_METRICS = operation(
+    {"200": {"description": "指标", "content": {"text/plain": {"schema": {"type": "string"}}}}, **problems(503)}
+)
 _EXPORT = operation(
     {
         "200": {
@@ -264,6 +272,6 @@ _EXPORT = operation(
                 "text/csv": {"schema": {"type": "string"}},
             },
         },
-        **problems(400, 404),
+        **problems(400, 404, 503),
     }
 )

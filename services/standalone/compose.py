@@ -18,6 +18,7 @@ from services.alerts.app import CaseFile, Reader, reading_routes
 from services.alerts.exports import DEFINITIONS
 from services.alerts.metrics import CaseCollector, FlagDelay
 from services.alerts.queries import Recall, State, Summary, state
+from services.alerts.rooms import Rooms
 from services.ingest.app import BatchReceipt, Receipt, event_routes
 from services.ingest.door import Door
 from services.ingest.keys import KeyRing, valid_keys
@@ -91,6 +92,7 @@ def create_app(engine: Engine, registry: CollectorRegistry) -> Litestar:
         recall=recaller(rules),
         open_file=lambda connection, key, as_of: open_file(connection, rules, key, as_of),
         metrics=registry,
+        rooms=Rooms(),
     )
     routes = [
         *event_routes(

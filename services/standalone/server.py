@@ -5,11 +5,13 @@ import gc
 import signal
 import socket
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import uvicorn
 from litestar import Litestar
 
+from services.alerts.rooms import READING_THREADS
 from services.standalone.engine import Engine
 
 GRACE_SECONDS = 20
@@ -67,8 +69,10 @@ def _heads_as_gets(app: Litestar) -> Callable[[Any, Any, Any], Awaitable[None]]:
 
 
 async def _run(server: uvicorn.Server, listener: socket.socket, on_ready: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(READING_THREADS, "reading"))
     for signum in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(signum, _stop, server)
+        loop.add_signal_handler(signum, _stop, server)
     serving = asyncio.create_task(server._serve([listener]))  # noqa: SLF001 - serve() would install handlers of its own
     while not server.started and not serving.done():
         await asyncio.sleep(0.01)

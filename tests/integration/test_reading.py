@@ -5,7 +5,10 @@ import io
 import itertools
 import json
 import re
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,11 +17,14 @@ import httpx
 import pytest
 
 from services.alerts.exports import DEFINITIONS, HEADERS
+from services.alerts.rooms import Room
+from services.standalone import compose as compose_module
 from services.standalone.demo.quarter import AS_OF, QUARTER, quarter_events
 from shared.figures import COUNTS, RATES
+from shared.http import ProblemError
 from shared.times import isoformat, parse_instant
 from tests.builders import at
-from tests.service import Json, Served, dump, platform_of, served
+from tests.service import PATIENCE, Json, Served, dump, platform_of, served
 
 PROBLEM = "application/problem+json"
 REGISTRY = (
@@ -673,6 +679,59 @@ def test_an_export_as_of_the_past_says_so_and_is_the_same_every_time(quarter: Se
     assert first == second
     assert "统计截止时间,2022-03-16T00:00:00+08:00" in first.decode("utf-8-sig")
     assert first != quarter.get("/v1/exports/2022Q1.csv").content
+
+
+# Too much at once
+
+
+@contextmanager
+def slow_reads(monkeypatch: pytest.MonkeyPatch, number: int) -> Iterator[tuple[threading.Event, threading.Event]]:
+    """Evaluating from the log stands still: (set when so many are at it, to be set so that they go on)."""
+    at_it, go_on, begun = threading.Event(), threading.Event(), itertools.count(1)
+    real = compose_module.recall
+
+    def held(*arguments: Any) -> Iterator[Any]:
+        if next(begun) >= number:
+            at_it.set()
+        assert go_on.wait(PATIENCE)
+        yield from real(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(compose_module, "recall", held)
+        try:
+            yield at_it, go_on
+        finally:
+            go_on.set()
+
+
+@pytest.mark.parametrize(
+    ("path", "query"), [("/v1/rates", {"period": QUARTER}), (f"/v1/exports/{QUARTER}.csv", {})], ids=["rates", "export"]
+)
+def test_more_figures_of_the_past_at_once_are_refused_and_everything_else_is_answered(
+    quarter: Served, monkeypatch: pytest.MonkeyPatch, path: str, query: dict[str, str]
+) -> None:
+    past = query | {"as_of": "2022-03-01T00:00:00+08:00"}
+    with ThreadPoolExecutor(2) as pool, slow_reads(monkeypatch, 2) as (at_it, go_on):
+        slow = [pool.submit(quarter.get, path, **past) for _ in range(2)]
+        assert at_it.wait(PATIENCE)
+        refused = quarter.client.get(path, params=past)
+        problem(refused, 503, "busy")
+        assert int(refused.headers["retry-after"]) > 0
+        for other in ("/v1/cases", "/v1/overdue", path, "/", "/metrics", "/livez", "/readyz"):
+            quarter.get(other)
+        go_on.set()
+        assert {answer.result().status_code for answer in slow} == {200}
+    quarter.get(path, **past)
+
+
+def test_a_room_is_left_also_by_what_fails() -> None:
+    room = Room(1)
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError), room.entered():
+            raise ZeroDivisionError
+    with room.entered(), pytest.raises(ProblemError) as refused, room.entered():
+        pass
+    assert (refused.value.problem.status, refused.value.problem.reason) == (503, "busy")
 
 
 # Health, the page, and what is not there
