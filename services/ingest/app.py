@@ -201,7 +201,7 @@ DOCUMENTED = operation(
                 "application/json": {"schema": {"$ref": "#/components/schemas/BatchReceipt"}},
             },
         },
-        **problems(400, 401, 403, 409, 413, 415, 503),
+        **problems(400, 401, 403, 408, 409, 413, 415, 503),
     },
     body={
         "required": True,

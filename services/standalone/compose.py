@@ -1,6 +1,6 @@
 """The composition root: wires ingest, rules and alerts over one database into the routes of one HTTP application."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -33,15 +33,18 @@ from services.standalone.engine import Engine
 from shared.case import Case
 from shared.events import Event
 from shared.figures import COUNTS, RATES
-from shared.http import EXCEPTION_HANDLERS, Problem, health_routes, schemas
+from shared.http import EXCEPTION_HANDLERS, Problem, busy, health_routes, schemas
 from shared.rules import Ruleset
 
 
-def recaller(rules: Ruleset) -> Recall:
-    """A `Recall` for alerts: cases as of any instant, from the log."""
+def recaller(rules: Ruleset, ending: Callable[[], bool] = lambda: False) -> Recall:
+    """A `Recall` for alerts: cases as of any instant, from the log. When `ending`, it raises ProblemError (503)."""
 
     def recalled(connection: Connection, keys: Iterable[str], as_of: datetime) -> Iterator[Case]:
-        return recall(connection, keys, rules, as_of)
+        for case in recall(connection, keys, rules, as_of):
+            if ending():
+                raise busy("服务正在停止，请稍后再试")
+            yield case
 
     return recalled
 
@@ -89,7 +92,7 @@ def create_app(engine: Engine, registry: CollectorRegistry) -> Litestar:
         rules=rules,
         now=engine.clock.now,
         reading=database.reading,
-        recall=recaller(rules),
+        recall=recaller(rules, engine.ending.is_set),
         open_file=lambda connection, key, as_of: open_file(connection, rules, key, as_of),
         metrics=registry,
         rooms=Rooms(),

@@ -62,6 +62,7 @@ class Engine:
         self._queue: queue.Queue[_Submission | None] = queue.Queue(MAX_WAITING)
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._door = threading.Lock()
+        self.ending = threading.Event()  # set when the service is told to stop: long reads end early
         self._stopping = self._closed = False
         self._writing: list[_Submission] = []
         self._beat = time.monotonic()

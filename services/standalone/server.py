@@ -4,17 +4,18 @@ import asyncio
 import gc
 import signal
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import uvicorn
 from litestar import Litestar
 
 from services.alerts.rooms import READING_THREADS
 from services.standalone.engine import Engine
+from services.standalone.front import Front
 
 GRACE_SECONDS = 20
+MAX_CONNECTIONS = 1_000  # further ones are answered 503 by the server itself
 
 
 class PortTakenError(Exception):
@@ -39,8 +40,9 @@ def bind(host: str, port: int) -> socket.socket:
 
 def serve(app: Litestar, engine: Engine, listener: socket.socket, on_ready: Callable[[], None]) -> None:
     """Serve until SIGINT or SIGTERM; returns when everything that was accepted is durable."""
+    front = Front(app)
     config = uvicorn.Config(
-        _heads_as_gets(app),
+        front,
         loop="auto",
         http="auto",
         lifespan="off",
@@ -48,31 +50,30 @@ def serve(app: Litestar, engine: Engine, listener: socket.socket, on_ready: Call
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
+        limit_concurrency=MAX_CONNECTIONS,
     )
     server = uvicorn.Server(config)
+
+    def stop() -> None:
+        server.should_exit = True
+        engine.ending.set()
+        front.hurry()
+
     engine.start()
     try:
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-            runner.run(_run(server, listener, on_ready))
+            runner.run(_run(server, listener, on_ready, stop))
     finally:
         engine.stop()
 
 
-def _heads_as_gets(app: Litestar) -> Callable[[Any, Any, Any], Awaitable[None]]:
-    """Answers HEAD like GET; the server leaves the body out."""
-
-    async def answer(scope: Any, receive: Any, send: Any) -> None:
-        asked: Any = {**scope, "method": "GET"} if scope.get("method") == "HEAD" else scope
-        await app(asked, receive, send)
-
-    return answer
-
-
-async def _run(server: uvicorn.Server, listener: socket.socket, on_ready: Callable[[], None]) -> None:
+async def _run(
+    server: uvicorn.Server, listener: socket.socket, on_ready: Callable[[], None], stop: Callable[[], None]
+) -> None:
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(READING_THREADS, "reading"))
     for signum in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(signum, _stop, server)
+        loop.add_signal_handler(signum, stop)
     serving = asyncio.create_task(server._serve([listener]))  # noqa: SLF001 - serve() would install handlers of its own
     while not server.started and not serving.done():
         await asyncio.sleep(0.01)
@@ -81,7 +82,3 @@ async def _run(server: uvicorn.Server, listener: socket.socket, on_ready: Callab
         gc.freeze()  # what was built at the start stays: the collector need not look at it again and again
         on_ready()
     await serving
-
-
-def _stop(server: uvicorn.Server) -> None:
-    server.should_exit = True

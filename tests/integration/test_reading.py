@@ -724,6 +724,16 @@ def test_more_figures_of_the_past_at_once_are_refused_and_everything_else_is_ans
     quarter.get(path, **past)
 
 
+def test_figures_of_the_past_end_early_when_the_service_stops(fresh: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    fresh.push(*BOARD)
+    with ThreadPoolExecutor(1) as pool, slow_reads(monkeypatch, 1) as (at_it, go_on):
+        slow = pool.submit(fresh.client.get, "/v1/rates", params={"as_of": isoformat(NOW)})
+        assert at_it.wait(PATIENCE)
+        fresh.engine.ending.set()
+        go_on.set()
+        problem(slow.result(), 503, "busy")
+
+
 def test_a_room_is_left_also_by_what_fails() -> None:
     room = Room(1)
     for _ in range(2):

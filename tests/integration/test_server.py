@@ -1,0 +1,155 @@
+"""Between the network and the application: when the port is open, bodies that do not arrive, connections that stay, and the stop."""
+
+import asyncio
+import contextlib
+import json
+import socket
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.standalone import front as front_module
+from services.standalone.front import Front
+from tests.service import SINGLE, Running, Served, running, served
+
+PROMPT = 15.0  # seconds; below the grace, after which everything is cancelled
+HEAD = "POST /v1/events HTTP/1.1\r\nHost: liuyan\r\nContent-Type: {type}\r\nAuthorization: Bearer {key}\r\nContent-Length: 999\r\n"
+Message = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with served(tmp_path_factory.mktemp("server") / "server.db") as found:
+        yield found
+
+
+def post(service: Served) -> Message:
+    headers = [(b"authorization", f"Bearer {service.keys['zhenkang']}".encode()), (b"content-type", SINGLE.encode())]
+    return {
+        "type": "http", "method": "POST", "path": "/v1/events", "raw_path": b"/v1/events", "query_string": b"",
+        "root_path": "", "scheme": "http", "http_version": "1.1", "headers": headers, "client": None, "server": None,
+        "asgi": {"version": "3.0"}, "extensions": {}, "state": {},
+    }  # fmt: skip
+
+
+def never_whole() -> Callable[[], Awaitable[Message]]:
+    """A body that begins, and does not go on."""
+    messages = iter([{"type": "http.request", "body": b"{", "more_body": True}])
+
+    async def receive() -> Message:
+        for message in messages:
+            return message
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    return receive
+
+
+class Sent:
+    """What was answered."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+
+    async def __call__(self, message: Message) -> None:
+        self.messages.append(message)
+
+    @property
+    def status(self) -> int:
+        return int(self.messages[0]["status"])
+
+    @property
+    def headers(self) -> dict[bytes, bytes]:
+        return dict(self.messages[0]["headers"])
+
+    @property
+    def problem(self) -> Any:
+        return json.loads(self.messages[1]["body"])
+
+
+# Bodies
+
+
+def test_a_body_that_does_not_arrive_in_time_is_refused(service: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(front_module, "BODY_SECONDS", 0.05)
+    sent = Sent()
+    asyncio.run(asyncio.wait_for(Front(service.app)(post(service), never_whole(), sent), PROMPT))
+    assert (sent.status, sent.problem["reason"], sent.problem["status"]) == (408, "too_slow", 408)
+    assert sent.headers[b"content-type"] == b"application/problem+json"
+    assert sent.headers[b"connection"] == b"close"
+
+
+def test_a_body_that_is_still_arriving_does_not_hold_the_stop(service: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(front_module, "LAST_SECONDS", 0.05)
+    first, second = Sent(), Sent()
+
+    async def main() -> None:
+        front = Front(service.app)
+        task = asyncio.create_task(front(post(service), never_whole(), first))
+        await asyncio.sleep(0.05)
+        assert not task.done()
+        front.hurry()
+        await asyncio.wait_for(task, PROMPT)
+        await asyncio.wait_for(front(post(service), never_whole(), second), PROMPT)
+
+    asyncio.run(main())
+    for sent in (first, second):
+        assert (sent.status, sent.problem["reason"]) == (503, "busy")
+        assert sent.problem["detail"] == "服务正在停止，没有存下；请稍后原样重发"
+        assert int(sent.headers[b"retry-after"]) > 0
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["before its answer", "in the middle of its answer"])
+def test_a_request_that_is_cancelled_ends_quietly(begun: bool) -> None:
+    """After the grace of a stop everything is cancelled: no error is to come out of it."""
+
+    async def stuck(scope: Any, receive: Any, send: Any) -> None:
+        if begun:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        await asyncio.Event().wait()
+
+    sent = Sent()
+
+    async def main() -> None:
+        task = asyncio.create_task(Front(stuck)({"type": "http", "method": "GET", "path": "/"}, never_whole(), sent))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        await task
+
+    asyncio.run(main())
+    assert sent.status == (200 if begun else 503)
+    assert len(sent.messages) == (1 if begun else 2)
+
+
+# A real process
+
+
+@contextlib.contextmanager
+def connected(service: Running, text: str) -> Iterator[socket.socket]:
+    """A connection on which so much was sent."""
+    port = int(service.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), PROMPT) as connection:
+        connection.sendall(text.encode())
+        yield connection
+
+
+@pytest.mark.slow
+def test_half_sent_requests_and_idle_connections_do_not_hold_the_stop(tmp_path: Path) -> None:
+    with running(tmp_path / "stop.db") as service:
+        head = HEAD.format(type=SINGLE, key=service.keys["lincang"])
+        whole = "GET /livez HTTP/1.1\r\nHost: liuyan\r\n\r\n"
+        with (
+            connected(service, head),
+            connected(service, f"{head}\r\n" + "{") as half,
+            connected(service, whole) as idle,
+        ):
+            assert idle.recv(100).startswith(b"HTTP/1.1 200")
+            asked = time.monotonic()
+            assert service.stop() == 0
+            assert time.monotonic() - asked < PROMPT
+            assert half.recv(100).startswith(b"HTTP/1.1 503")
+        assert [line for line in service.lines if "Traceback" in line or "Cancelled" in line] == []
+        assert service.lines[-1] == "已停止；接受的事件都已存妥"
