@@ -29,6 +29,7 @@ def main() -> None:
     listener = bind("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/events"
     if sys.argv[1] == "bare":
+        listener.listen()
         print(url, "lyk_none", flush=True)
         config = uvicorn.Config(
             Litestar([bare], openapi_config=None), log_config=None, access_log=False, lifespan="off"

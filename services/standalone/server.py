@@ -4,8 +4,9 @@ import asyncio
 import gc
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import uvicorn
 from litestar import Litestar
@@ -15,6 +16,7 @@ from services.standalone.engine import Engine
 from services.standalone.front import Front
 
 GRACE_SECONDS = 20
+WAITING_CONNECTIONS = 1_024
 MAX_CONNECTIONS = 1_000  # further ones are answered 503 by the server itself
 
 
@@ -23,23 +25,32 @@ class PortTakenError(Exception):
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes a free one. Raises PortTakenError."""
+    """A socket at the address, not listening yet: who asks before `serve` is refused. Port 0 takes a free one. Raises PortTakenError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with _taken(host, port, bound):
+        bound.bind((host, port))
+    return bound
+
+
+@contextmanager
+def _taken(host: str, port: int, bound: socket.socket) -> Iterator[None]:
     try:
-        listener.bind((host, port))
+        yield
     except OSError as error:
-        listener.close()
+        bound.close()
         raise PortTakenError(
             f"{host}:{port} 不能监听（{error.strerror}），请用 --port 换一个端口，0 表示自动选择"
         ) from error
-    listener.listen(1024)
-    return listener
 
 
-def serve(app: Litestar, engine: Engine, listener: socket.socket, on_ready: Callable[[], None]) -> None:
-    """Serve until SIGINT or SIGTERM; returns when everything that was accepted is durable."""
+def serve(app: Litestar, engine: Engine, bound: socket.socket, on_ready: Callable[[], None]) -> None:
+    """Listen, and serve until SIGINT or SIGTERM; returns when everything that was accepted is durable. Raises PortTakenError:
+    somebody else began to listen at the address since `bind`."""
+    host, port = bound.getsockname()[:2]
+    with _taken(host, port, bound):
+        bound.listen(WAITING_CONNECTIONS)
     front = Front(app)
     config = uvicorn.Config(
         front,
@@ -50,6 +61,7 @@ def serve(app: Litestar, engine: Engine, listener: socket.socket, on_ready: Call
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
+        backlog=WAITING_CONNECTIONS,
         limit_concurrency=MAX_CONNECTIONS,
     )
     server = uvicorn.Server(config)
@@ -62,19 +74,19 @@ def serve(app: Litestar, engine: Engine, listener: socket.socket, on_ready: Call
     engine.start()
     try:
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-            runner.run(_run(server, listener, on_ready, stop))
+            runner.run(_run(server, bound, on_ready, stop))
     finally:
         engine.stop()
 
 
 async def _run(
-    server: uvicorn.Server, listener: socket.socket, on_ready: Callable[[], None], stop: Callable[[], None]
+    server: uvicorn.Server, bound: socket.socket, on_ready: Callable[[], None], stop: Callable[[], None]
 ) -> None:
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(READING_THREADS, "reading"))
     for signum in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signum, stop)
-    serving = asyncio.create_task(server._serve([listener]))  # noqa: SLF001 - serve() would install handlers of its own
+    serving = asyncio.create_task(server._serve([bound]))  # noqa: SLF001 - serve() would install handlers of its own
     while not server.started and not serving.done():
         await asyncio.sleep(0.01)
     if server.started:

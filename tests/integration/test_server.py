@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 
+from services.standalone import engine as engine_module
 from services.standalone import front as front_module
 from services.standalone.front import Front
-from tests.service import SINGLE, Running, Served, running, served
+from services.standalone.prepare import prepare
+from services.standalone.server import bind
+from tests.service import SINGLE, Running, Served, liuyan, running, served
 
 PROMPT = 15.0  # seconds; below the grace, after which everything is cancelled
 HEAD = "POST /v1/events HTTP/1.1\r\nHost: liuyan\r\nContent-Type: {type}\r\nAuthorization: Bearer {key}\r\nContent-Length: 999\r\n"
@@ -68,6 +71,33 @@ class Sent:
     @property
     def problem(self) -> Any:
         return json.loads(self.messages[1]["body"])
+
+
+# The port
+
+
+def test_until_the_service_is_ready_the_port_refuses(tmp_path: Path) -> None:
+    """A health check fails at once while a long start goes on, instead of hanging."""
+    with contextlib.closing(bind("127.0.0.1", 0)) as bound, pytest.raises(ConnectionRefusedError):
+        socket.create_connection(bound.getsockname(), PROMPT)
+
+
+def test_a_port_on_which_another_began_to_listen_meanwhile_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two that start at the same time the second one ends with one line."""
+    with contextlib.closing(bind("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+
+        def ready_first(*arguments: Any) -> None:
+            other.listen()
+            prepare(*arguments)
+
+        monkeypatch.setattr(engine_module, "prepare", ready_first)
+        finished = liuyan("standalone", "--port", port, "--db", tmp_path / "second.db")
+    assert finished.code == 1
+    assert finished.error.startswith(f"liuyan：127.0.0.1:{port} 不能监听")
+    assert len(finished.error.splitlines()) == 1
 
 
 # Bodies

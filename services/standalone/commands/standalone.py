@@ -59,9 +59,12 @@ def standalone_command(db: str | None, host: str | None, port: int | None, demo:
     configure_logs(found.log)
     rules = ruleset(found)
     try:
-        listener = bind(host or found.host, found.port if port is None else port)
+        _start(bind(host or found.host, found.port if port is None else port), db, demo, found, rules)
     except PortTakenError as error:
         fail(str(error))
+
+
+def _start(listener: socket.socket, db: str | None, demo: bool, found: Settings, rules: Ruleset) -> None:
     address, bound = listener.getsockname()[:2]
     shown = "127.0.0.1" if address in ("0.0.0.0", "::") else address  # noqa: S104 - compared, not bound
     url = f"http://[{shown}]:{bound}" if ":" in shown else f"http://{shown}:{bound}"
