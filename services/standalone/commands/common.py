@@ -13,12 +13,14 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from sqlalchemy import select
+from sqlalchemy.exc import DatabaseError
 
 from services.alerts.tables import event_counts
 from services.standalone.clock import SystemClock
-from services.standalone.database import Database, DatabaseUnusableError, database_file, open_database
+from services.standalone.database import Database, database_file, open_database
 from services.standalone.log import positions
 from services.standalone.prepare import prepare
+from services.standalone.troubles import DatabaseUnusableError, explain
 from shared.config import ConfigError
 from shared.deployment import load_ruleset
 from shared.migrations import SchemaError
@@ -77,14 +79,16 @@ def as_of_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextmanager
-def opened(db: str | None, found: Settings, create: bool = False) -> Iterator[Database]:
-    """The database of a command, closed at the end."""
+def opened(db: str | None, found: Settings, create: bool = False, write: bool = False) -> Iterator[Database]:
+    """The database of a command (see `open_database`), closed at the end. Its errors end the command with one line."""
     try:
-        database = open_database(database_file(db) if db else found.db, create)
+        database = open_database(database_file(db) if db else found.db, create, write)
     except (DatabaseUnusableError, SchemaError) as error:
         fail(str(error))
     try:
         yield database
+    except DatabaseError as error:
+        fail(explain(error, database.file))
     finally:
         database.close()
 

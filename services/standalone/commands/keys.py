@@ -57,7 +57,7 @@ def keys_list(db: str | None) -> None:
 def keys_revoke(identifier: str, db: str | None) -> None:
     """作废一个密钥：命令结束时，运行中的服务也已不再认它；已收下的事件不受影响。"""
     found = settings()
-    with opened(db, found) as database, database.writing() as connection:
+    with opened(db, found, write=True) as database, database.writing() as connection:
         known = revoke_key(connection, identifier, SystemClock().now())
     if not known:
         fail(f"没有编号为 {identifier[:40]} 的密钥；liuyan keys list 可列出")
