@@ -78,7 +78,11 @@ class Ledger(faust.Table):  # type: ignore[type-arg]
             max_request_size=RECORD_BYTES,
             max_batch_size=1024 * 1024,
         )
-        await producer.start()
+        try:
+            await producer.start()
+        except BaseException:
+            await producer.stop()
+            raise
         self._producers[partition] = producer
 
     async def _give_up(self, partition: int) -> None:
