@@ -197,7 +197,10 @@ def _rungs_to_come(target: OpenTarget, rung: str | None, at: int | None) -> tupl
 def _project_targets(
     connection: Connection, evaluated: list[Evaluated], known: list[str], rules: Ruleset, now: datetime
 ) -> None:
-    """Open targets in, others out. A target that stands as it was keeps its rungs and whether it is quiet."""
+    """Open targets in, others out. A target that stands as it was keeps its rungs and whether it is quiet.
+
+    Quiet is for history: what replaces a target that was not is not either, nor what is new in a case that is watched already.
+    """
     wanted: dict[tuple[str, str], OpenTarget] = {
         (item.key, target.target): target
         for item in evaluated
@@ -206,7 +209,12 @@ def _project_targets(
     }
     gone: list[int] = []
     shifted = []
+    quiet: dict[tuple[str, str], bool] = {}
+    watched: set[str] = set()
     for row in connection.execute(_OPEN_TARGETS, {"keys": known}) if known else ():
+        quiet[row.key, row.target] = row.quiet
+        if not row.quiet:
+            watched.add(row.key)
         target = wanted.get((row.key, row.target))
         if target is None or (target.round, target.due_at) != (row.round, row.due_at):
             gone.append(row.id)
@@ -226,9 +234,10 @@ def _project_targets(
             [
                 {
                     "key": key, "platform": key.partition("/")[0], "round": t.round, "target": t.target,
-                    "due_at": t.due_at, "quiet": t.quiet, "next_rung": t.first_rung, "next_at": t.first_at,
+                    "due_at": t.due_at, "quiet": t.quiet and quiet.get((key, name), key not in watched),
+                    "next_rung": t.first_rung, "next_at": t.first_at,
                     "escalate_1_at": t.escalate_1_at, "escalate_2_at": t.escalate_2_at,
                 }
-                for (key, _), t in wanted.items()
+                for (key, name), t in wanted.items()
             ],
         )  # fmt: skip

@@ -448,6 +448,52 @@ def test_a_reply_that_is_long_overdue_does_not_silence_the_other_target(rules: R
         assert {(a.target, a.quiet) for a in found.raised} == {("reply", True), ("complete", False)}
 
 
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        [received("03-30 10:00")],
+        [event("a", "completed", "03-31 11:00"), event("b", "reopened", "03-31 12:00")],
+        [received("03-30 10:00"), event("a", "recategorized", "03-30 11:00", category="simple_inquiry")],
+    ],
+    ids=["received earlier", "another round", "recategorized"],
+)
+def test_evidence_that_comes_late_does_not_silence_a_case_that_was_known_before(
+    rules: Ruleset, evidence: list[CaseEvent]
+) -> None:
+    """Another deadline, also long ago by now: but the case was seen in time."""
+    with deck(rules, at("03-31 10:00")) as found:
+        found.push(received("03-31 10:00"))
+        found.clock.set(at("04-08 10:00"))
+        found.push(*evidence)
+        raised = found.sweep()
+        assert "overdue" in {a.rung for a in raised}
+        assert not any(a.quiet for a in raised)
+
+
+def test_a_target_that_is_new_in_a_case_that_is_watched_is_told(rules: Ruleset) -> None:
+    """The clock stood still, so there was no deadline; that it went on is said weeks later."""
+    with deck(rules, at("03-02 10:00")) as found:
+        found.push(received("03-01 10:00", "help"), event("a", "suspended", "03-02 10:00"))
+        found.clock.set(at("03-28 10:00"))
+        found.push(event("b", "resumed", "03-03 10:00"))
+        raised = found.sweep()
+        assert {(a.target, a.rung) for a in raised} >= {("complete", "overdue"), ("reply", "overdue")}
+        assert not any(a.quiet for a in raised)
+
+
+def test_history_that_is_told_in_pieces_stays_quiet(rules: Ruleset) -> None:
+    """Nothing of the case was ever to be sent: neither a replaced target nor another round is."""
+    with deck(rules, at("06-01 10:00")) as found:
+        found.push(received("03-31 10:00"))
+        found.push(received("03-30 10:00"))
+        found.sweep()
+        found.push(event("a", "completed", "04-20 10:00"))
+        found.push(event("b", "reopened", "04-21 10:00"))
+        found.sweep()
+        assert {a.round for a in found.raised} == {1, 2}
+        assert all(a.quiet for a in found.raised)
+
+
 # Another ruleset
 
 
