@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 import msgspec
 from sqlalchemy import Table, select
 
+from services.alerts.arrivals import tally_gaps
 from services.alerts.queries import Recall, all_keys, standings_as_of, standings_now
 from services.alerts.rungs import DUE_TODAY, open_targets
 from services.alerts.sweep import Raised, next_wake
-from services.alerts.tables import alerts, cases, days, due_days, event_counts, figures, targets
+from services.alerts.tables import alerts, cases, days, due_days, event_counts, figures, tallies, targets
 from services.ingest.port import Taken
 from services.sla.rules import evaluate, next_change
 from services.standalone import log
@@ -180,6 +181,23 @@ class Deck:
         with self.database.reading() as connection:
             return +standings_as_of(connection, recaller(self.rules), months, as_of)
 
+    def days(self) -> dict[tuple[str, str], Any]:
+        """(platform, day) -> (received, the tally that stands now, its id)."""
+        stands: dict[tuple[str, str], Row] = {}
+        for row in sorted(self.read(tallies), key=lambda row: (row["time"], row["sequence"], row["id"])):
+            if row["time"] <= to_micros(self.now):
+                stands[row["platform"], row["day"]] = row
+        received = {(r["platform"], r["day"]): r["received"] for r in self.read(days) if r["received"]}
+        nothing: Row = {"received": None, "id": None}
+        return {
+            day: (received.get(day, 0), *(stands.get(day, nothing)[name] for name in ("received", "id")))
+            for day in received.keys() | stands.keys()
+        }
+
+    def tally_gaps(self) -> dict[str, int]:
+        with self.database.reading() as connection:
+            return tally_gaps(connection, self.now)
+
     def logged(self) -> list[str]:
         """The idents in the log, in the order of acceptance."""
         with self.database.reading() as connection:
@@ -197,11 +215,7 @@ class Deck:
             "encoded": self.encoded(),
             "figures": self.figures(),
             "due_days": {(r["due_day"], r["platform"], r["category"]): r["cases"] for r in self.read(due_days)},
-            "days": {
-                (r["platform"], r["day"]): (r["received"], r["tally"], r["tally_id"])
-                for r in self.read(days)
-                if r["received"] or r["tally"] is not None
-            },
+            "days": self.days(),
             "events": {(r["platform"], r["type"]): r["events"] for r in self.read(event_counts)},
             "targets": {tuple(row[name] for name in kept) for row in self.read(targets)},
             "alerts": {alert for alert in self.standing_alerts() if alert.rung != DUE_TODAY},
@@ -321,7 +335,7 @@ def expected_days(events: Iterable[Event], rules: Ruleset, now: datetime) -> dic
             received[case.platform, case.received_at.date().isoformat()] += 1
     tallies: dict[tuple[str, str], tuple[datetime, int, str, int]] = {}
     for event in accepted(events):
-        if isinstance(event, Tally):
+        if isinstance(event, Tally) and event.time <= now:
             day = (event.platform, event.data.date.isoformat())
             entry = (event.time, int(event.sequence), event.id, event.data.received)
             tallies[day] = max(tallies.get(day, entry), entry)

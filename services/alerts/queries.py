@@ -9,9 +9,10 @@ from typing import Any
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
+from services.alerts.arrivals import tally_gaps
 from services.alerts.projection import row_standing
 from services.alerts.sql import chunks
-from services.alerts.tables import OPEN, cases, days, due_days, event_counts, figures
+from services.alerts.tables import OPEN, cases, due_days, event_counts, figures
 from shared.case import Case, Outcome
 from shared.figures import AWAITING, Figures, Standing, standing, tabulate
 from shared.registry import Registry
@@ -255,11 +256,6 @@ def state(connection: Connection, registry: Registry, months: Iterable[str], now
     last: dict[str, int] = {}
     for row in counts:
         last[row.platform] = max(last.get(row.platform, 0), row.last_time)
-    gaps = connection.execute(
-        select(days.c.platform, func.sum(days.c.tally - days.c.received))
-        .where(days.c.tally.is_not(None))
-        .group_by(days.c.platform)
-    )
     return State(
         standings=standings,
         open_overdue=dict(overdue),
@@ -274,7 +270,7 @@ def state(connection: Connection, registry: Registry, months: Iterable[str], now
         next_deadline=min(filter(None, (_first_due(connection, slug, now) for slug in registry.slugs)), default=None),
         events={(row.platform, row.type): row.events for row in counts},
         last_event=last,
-        tally_gap={row.platform: row[1] for row in gaps},
+        tally_gap=tally_gaps(connection, now),
     )
 
 

@@ -128,11 +128,20 @@ days = Table(
     Column("platform", Text, primary_key=True),
     Column("day", Text, primary_key=True),
     Column("received", Integer, nullable=False, server_default="0"),
-    Column("tally", Integer, comment="the platform's own count"),
-    Column("tally_time", BigInteger),
-    Column("tally_sequence", BigInteger),
-    Column("tally_id", Text),
-    comment="messages received per local day, by our count and the platform's",
+    comment="messages received per local day, by our count",
+)
+
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("platform", Text, primary_key=True),
+    Column("day", Text, primary_key=True),
+    Column("time", BigInteger, primary_key=True),
+    Column("sequence", BigInteger, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("received", BigInteger, nullable=False),
+    comment="the platforms' own counts of their days; of a day the latest by now stands",
+    sqlite_with_rowid=False,
 )
 
 event_counts = Table(

@@ -7,11 +7,12 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from services.alerts.arrivals import tally_row
 from services.alerts.clearing import clear_reason
 from services.alerts.projection import Evaluated, case_row
 from services.alerts.rungs import open_targets
 from services.alerts.sql import chunks
-from services.alerts.tables import alerts, cases, days, due_days, event_counts, figures, targets
+from services.alerts.tables import alerts, cases, days, due_days, event_counts, figures, tallies, targets
 from services.sla.rules import evaluate, next_change
 from services.standalone import log
 from shared.case import Case, Verdict
@@ -61,7 +62,7 @@ def reconcile(
         if key not in logged
     ]
     found += recount.compare(connection)
-    found += _compare_events(connection)
+    found += _compare_events(connection, now)
     return found
 
 
@@ -141,17 +142,28 @@ def _differences(what: str, kept: dict[Any, int], counted: Counter[Any]) -> Iter
             yield f"{what} {'/'.join(map(str, name))}：表中为 {kept.get(name, 0)}，重新计数为 {counted[name]}"
 
 
-def _compare_events(connection: Connection) -> Iterator[str]:
+def _compare_events(connection: Connection, now: datetime) -> Iterator[str]:
     counted: Counter[tuple[str, str]] = Counter()
-    tallies: dict[tuple[str, str], tuple[int, int, str, int]] = {}
+    told: list[dict[str, Any]] = []
     for event in log.all_events(connection):
         counted[event.platform, event.name] += 1
         if isinstance(event, Tally):
-            day = (event.platform, event.data.date.isoformat())
-            entry = (to_micros(event.time), int(event.sequence), event.id, event.data.received)
-            tallies[day] = max(tallies.get(day, entry), entry)
+            told.append(tally_row(event))
     rows = connection.execute(select(event_counts.c.platform, event_counts.c.type, event_counts.c.events))
     yield from _differences("事件数", {(row.platform, row.type): row.events for row in rows}, counted)
-    kept = connection.execute(select(days.c.platform, days.c.day, days.c.tally).where(days.c.tally.is_not(None)))
-    latest = Counter({day: entry[3] for day, entry in tallies.items()})
-    yield from _differences("平台自报数", {(row.platform, row.day): row.tally for row in kept}, latest)
+    kept = [dict(row._mapping) for row in connection.execute(select(tallies))]  # noqa: SLF001
+    found, expected = _standing_tallies(kept, now), _standing_tallies(told, now)
+    for where in sorted(found.keys() | expected.keys()):
+        if found.get(where) != expected.get(where):
+            yield f"平台自报数 {'/'.join(where)}：表中为 {found.get(where)}，日志中为 {expected.get(where)}"
+
+
+def _standing_tallies(told: list[dict[str, Any]], now: datetime) -> dict[tuple[str, ...], list[tuple[Any, ...]]]:
+    """Per platform and day (time, sequence, id, number) of the tally that stands, and of those whose time is still to come."""
+    limit = to_micros(now)
+    found: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
+    for row in sorted(told, key=lambda row: (row["time"], row["sequence"], row["id"]), reverse=True):
+        entries = found.setdefault((row["platform"], row["day"]), [])
+        if not entries or entries[-1][0] > limit:
+            entries.append((row["time"], row["sequence"], row["id"], row["received"]))
+    return found

@@ -16,7 +16,7 @@ from shared.events import CaseEvent, encode_event
 from shared.rules import Ruleset
 from shared.times import from_micros, to_micros
 from tests.builders import at, event, ruleset, shipped
-from tests.enginekit import Deck, deck, expected_alerts, expected_rows, expected_standings, fresh_file
+from tests.enginekit import Deck, deck, expected_alerts, expected_rows, expected_standings, fresh_file, tally
 
 KEY = "zhenkang/zk-000123"
 MOMENT = timedelta(microseconds=1)
@@ -494,6 +494,37 @@ def test_history_that_is_told_in_pieces_stays_quiet(rules: Ruleset) -> None:
         assert all(a.quiet for a in found.raised)
 
 
+# Tallies
+
+
+def test_a_tally_counts_from_its_time_on(rules: Ruleset) -> None:
+    """One from the future neither stands at once nor hides the one before it; nothing needs to happen at its time."""
+    with deck(rules, at("03-31 10:00")) as found:
+        found.push(received("03-31 10:00"))
+        found.push(
+            tally("late", at("03-31 12:00"), "2022-03-31", 9), tally("alone", at("03-31 13:00"), "2022-03-30", 2)
+        )
+        assert found.tally_gaps() == {}
+        found.push(tally("now", at("03-31 10:00"), "2022-03-31", 3), tally("old", at("03-31 09:00"), "2022-03-31", 7))
+        assert found.tally_gaps() == {"zhenkang": 2}
+        found.clock.set(at("03-31 12:00"))
+        assert found.tally_gaps() == {"zhenkang": 8}
+        assert found.differences() == []
+        found.clock.set(at("03-31 13:00"))
+        assert found.tally_gaps() == {"zhenkang": 10}
+        assert found.differences() == []
+
+
+def test_the_latest_tally_of_a_day_is_that_of_time_then_sequence_then_id(rules: Ruleset) -> None:
+    with deck(rules, at("04-01 10:00")) as found:
+        for identifier, time, sequence, number in [
+            ("b", "04-01 01:00", 1, 5), ("a", "04-01 01:00", 1, 4), ("c", "04-01 01:00", 0, 3), ("d", "04-01 00:30", 9, 2),
+        ]:  # fmt: skip
+            found.push(tally(identifier, at(time), "2022-03-31", number, sequence=sequence))
+        assert found.tally_gaps() == {"zhenkang": 5}
+        assert found.differences() == []
+
+
 # Another ruleset
 
 
@@ -547,8 +578,6 @@ def test_an_earlier_morning_moves_the_warning_though_the_deadline_stands(
 @pytest.mark.parametrize("only", ["tallies", "events ahead", "nothing"])
 def test_a_changed_ruleset_with_nothing_to_recompute(rules: Ruleset, only: str) -> None:
     """A city that has pushed nothing but tallies, or nothing yet, and then corrects its policy, can still push."""
-    from tests.enginekit import tally
-
     other = ruleset(shipped("policy.toml").replace("complete = 15", "complete = 20"))
     with deck(rules, at("03-31 10:00")) as found:
         if only == "tallies":
