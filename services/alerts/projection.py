@@ -12,7 +12,7 @@ from msgspec import Struct
 from sqlalchemy import BindParameter, Connection, bindparam, delete, insert, select, update
 
 from services.alerts.clearing import clear_alerts
-from services.alerts.rungs import ESCALATED_1, ESCALATED_2, OVERDUE, OpenTarget, open_targets
+from services.alerts.rungs import DUE_TODAY, ESCALATED_1, ESCALATED_2, OVERDUE, OpenTarget, open_targets
 from services.alerts.sql import chunks, run_many, upsert
 from services.alerts.tables import cases, days, due_days, figures, targets
 from shared.case import Case, Status, Verdict
@@ -187,10 +187,12 @@ _SHIFT = (
 )
 
 
-def _rungs_to_come(target: OpenTarget, rung: str | None, at: int | None) -> tuple[int | None, int | None, int | None]:
+def rungs_to_come(target: OpenTarget, rung: str | None, at: int | None) -> tuple[int | None, int | None, int | None]:
     """When the next rung of a target that stands is reached now, and the escalations; what was raised stays raised."""
     first, second = target.escalate_1_at, target.escalate_2_at
     to_come = {target.first_rung: target.first_at, OVERDUE: target.due_at, ESCALATED_1: first, ESCALATED_2: second}
+    if target.morning_at is not None:
+        to_come[DUE_TODAY] = target.morning_at
     return to_come.get(rung, at) if rung is not None else None, first, second
 
 
@@ -220,7 +222,7 @@ def _project_targets(
             gone.append(row.id)
             continue
         del wanted[row.key, row.target]
-        moved = _rungs_to_come(target, row.next_rung, row.next_at)
+        moved = rungs_to_come(target, row.next_rung, row.next_at)
         if moved != (row.next_at, row.escalate_1_at, row.escalate_2_at):  # a corrected calendar, or other mornings
             shifted.append(dict(zip(("row", "new_next_at", "new_first", "new_second"), (row.id, *moved), strict=True)))
     if shifted:

@@ -30,13 +30,17 @@ QUIET_AFTER = timedelta(hours=24)
 
 
 class OpenTarget(Struct, frozen=True):
-    """A target whose alerts are still to come, all instants in microseconds; `due_at` names it with key and round."""
+    """A target whose alerts are still to come, all instants in microseconds; `due_at` names it with key and round.
+
+    `morning_at`: of the rung `due_today`; None where the deadline comes before it.
+    """
 
     round: int
     target: str
     due_at: int
     first_rung: str
     first_at: int
+    morning_at: int | None
     escalate_1_at: int | None
     escalate_2_at: int | None
     quiet: bool
@@ -55,7 +59,7 @@ def open_targets(case: Case, rules: Ruleset, now: datetime) -> list[OpenTarget]:
     ]
     if current.suspensions and current.suspensions[-1].end is None:
         long = to_micros(current.suspensions[-1].start + timedelta(days=rungs.suspended_long_days))
-        found.append(OpenTarget(number, SUSPENSION, long, SUSPENDED_LONG, long, None, None, _quiet(long, now)))
+        found.append(OpenTarget(number, SUSPENSION, long, SUSPENDED_LONG, long, None, None, None, _quiet(long, now)))
     return found
 
 
@@ -86,6 +90,7 @@ def _target(
         due_at=due_at,
         first_rung=DUE_TODAY if warn else OVERDUE,
         first_at=today if warn else due_at,
+        morning_at=today if today < due_at else None,
         escalate_1_at=first,
         escalate_2_at=second,
         quiet=_quiet(due_at, now),

@@ -6,7 +6,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -18,6 +18,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    Row,
     Table,
     Text,
     bindparam,
@@ -157,12 +158,18 @@ def read(connection: Connection, after: int, limit: int) -> list[tuple[int, Even
     return [(row.position, decode_event(row.body)) for row in rows]
 
 
-def all_events(connection: Connection) -> Iterator[Event]:
-    """The whole log, in the order of acceptance."""
+def entries(connection: Connection) -> Iterator[tuple[Row[Any], Event]]:
+    """The whole log, in the order of acceptance: each row (position, ident, key) with its event."""
     after = 0
-    while page := read(connection, after, 10_000):
-        yield from (event for _, event in page)
-        after = page[-1][0]
+    statement = select(events).where(events.c.position > bindparam("after")).order_by(events.c.position).limit(10_000)
+    while page := connection.execute(statement, {"after": after}).all():
+        yield from ((row, decode_event(row.body)) for row in page)
+        after = page[-1].position
+
+
+def all_events(connection: Connection) -> Iterator[Event]:
+    """The whole log's events, in the order of acceptance."""
+    return (event for _, event in entries(connection))
 
 
 def bury(connection: Connection, letters: Iterable[DeadLetter], at: datetime) -> None:

@@ -8,13 +8,12 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from services.alerts.arrivals import tally_row
-from services.alerts.clearing import clear_reason
 from services.alerts.projection import Evaluated, case_row
-from services.alerts.rungs import open_targets
 from services.alerts.sql import chunks
 from services.alerts.tables import alerts, cases, days, due_days, event_counts, figures, tallies, targets
 from services.sla.rules import evaluate, next_change
 from services.standalone import log
+from services.standalone.reconcile_rungs import compare_rungs
 from shared.case import Case, Verdict
 from shared.events import CaseEvent, Tally
 from shared.figures import Standing, standing
@@ -51,16 +50,16 @@ def reconcile(
             found += _compare_case(key, item, rows.get(key))
             if item.case is not None:
                 recount.add(item.case)
-        found += _compare_targets(connection, known, rules)
-        found += _compare_alerts(connection, rules, {key: item.case for key, (item, _) in known.items()})
+        found += compare_rungs(connection, known, rules)
         done += len(chunk)
         progress(done, len(keys))
     logged = set(keys)
-    found += [
-        f"{key}：有办件行，日志中却没有它的事件"
-        for key in connection.execute(select(cases.c.key)).scalars()
-        if key not in logged
-    ]
+    for table, what in ((cases, "办件行"), (targets, "待办时限"), (alerts, "提醒")):
+        found += [
+            f"{key}：有{what}，日志中却没有它的事件"
+            for key in connection.execute(select(table.c.key).distinct().order_by(table.c.key)).scalars()
+            if key not in logged
+        ]
     found += recount.compare(connection)
     found += _compare_events(connection, now)
     return found
@@ -82,30 +81,6 @@ def _compare_case(key: str, item: Evaluated, row: Any) -> Iterator[str]:
         if getattr(row, name) != value:
             remedy = "（启动服务会按新规则重算）" if name == "ruleset" else ""
             yield f"{key}：{name} 表中为 {getattr(row, name)!r}，重新计算为 {value!r}{remedy}"
-
-
-def _compare_targets(
-    connection: Connection, known: dict[str, tuple[Evaluated, datetime]], rules: Ruleset
-) -> Iterator[str]:
-    expected = {
-        (key, target.round, target.target, target.due_at)
-        for key, (item, as_of) in known.items()
-        if item.case is not None
-        for target in open_targets(item.case, rules, as_of)
-    }
-    rows = connection.execute(
-        select(targets.c.key, targets.c.round, targets.c.target, targets.c.due_at).where(targets.c.key.in_(list(known)))
-    )
-    for key, number, target, _ in sorted(expected ^ {tuple(row) for row in rows}):
-        yield f"{key}：第 {number} 轮的 {target} 时限与待办时限表不符"
-
-
-def _compare_alerts(connection: Connection, rules: Ruleset, known: dict[str, Case | None]) -> Iterator[str]:
-    rows = connection.execute(select(alerts).where(alerts.c.key.in_(list(known)), alerts.c.cleared_at.is_(None)))
-    for row in rows:
-        reason = clear_reason(known[row.key], rules, row.round, row.target, row.rung, row.due_at)
-        if reason is not None:
-            yield f"{row.key}：提醒 {row.rung} 仍然有效，应已按 {reason} 解除"
 
 
 class _Recount:
@@ -145,7 +120,9 @@ def _differences(what: str, kept: dict[Any, int], counted: Counter[Any]) -> Iter
 def _compare_events(connection: Connection, now: datetime) -> Iterator[str]:
     counted: Counter[tuple[str, str]] = Counter()
     told: list[dict[str, Any]] = []
-    for event in log.all_events(connection):
+    for logged, event in log.entries(connection):
+        if (logged.ident, logged.key) != (log.ident(event), log.case_key(event)):
+            yield f"日志 {logged.position}：登记为 {logged.ident}（{logged.key}），内容却是 {log.ident(event)}（{log.case_key(event)}）"
         counted[event.platform, event.name] += 1
         if isinstance(event, Tally):
             told.append(tally_row(event))

@@ -541,6 +541,17 @@ TAMPERINGS: list[tuple[str, str, str]] = [
     ("DELETE FROM tallies WHERE platform = 'lincang'", "平台自报数", "lincang"),
     ("UPDATE event_counts SET events = events - 1 WHERE platform = 'gengma' AND type = 'received'", "事件数", "gengma"),
     ("INSERT INTO due_days VALUES ('2022-05-01', 'lincang', 'help', 1)", "到期日", "2022-05-01"),
+    ("UPDATE targets SET next_at = next_at + 1 WHERE key = 'zhenkang/zk-2022-0015'", "next_at", "zhenkang/zk-2022-0015"),
+    ("UPDATE targets SET next_rung = 'suspended-long' WHERE key = 'zhenkang/zk-2022-0015'", "没有提醒级别", "zk-2022-0015"),
+    ("UPDATE targets SET next_rung = NULL, next_at = NULL WHERE key = 'zhenkang/zk-2022-0015'", "却没有提醒", "zk-2022-0015"),
+    ("UPDATE targets SET next_rung = NULL WHERE key = 'zhenkang/zk-2022-0015'", "next_at", "zhenkang/zk-2022-0015"),
+    ("UPDATE targets SET escalate_1_at = 1 WHERE key = 'zhenkang/zk-2022-0015'", "escalate_1_at", "zk-2022-0015"),
+    ("UPDATE targets SET escalate_2_at = NULL WHERE key = 'zhenkang/zk-2022-0015'", "escalate_2_at", "zk-2022-0015"),
+    ("UPDATE targets SET key = 'gongan/x' WHERE id = (SELECT min(id) FROM targets)", "却没有它的事件", "gongan/x"),
+    ("UPDATE events SET ident = 'yunxian/other' WHERE ident = 'yunxian/yx-2022-0001-3'", "登记为", "yunxian/other"),
+    ("UPDATE events SET key = 'yunxian/other' WHERE ident = 'yunxian/yx-2022-0001-3'", "登记为", "yunxian/other"),
+    ("UPDATE events SET key = '' WHERE ident = 'yunxian/yx-2022-0001-3'", "登记为", "yunxian/yx-2022-0001-3"),
+    ("UPDATE events SET key = 'yunxian/other' WHERE key = 'yunxian/yx-2022-0001'", "登记为", "yunxian/other"),
     ("DELETE FROM events WHERE ident = 'yunxian/yx-2022-0001-3'", "yunxian/yx-2022-0001", "表中为"),
 ]  # fmt: skip
 

@@ -17,6 +17,7 @@ from shared.rules import Ruleset
 from shared.times import from_micros, to_micros
 from tests.builders import at, event, ruleset, shipped
 from tests.enginekit import Deck, deck, expected_alerts, expected_rows, expected_standings, fresh_file, tally
+from tests.service import tamper
 
 KEY = "zhenkang/zk-000123"
 MOMENT = timedelta(microseconds=1)
@@ -492,6 +493,31 @@ def test_history_that_is_told_in_pieces_stays_quiet(rules: Ruleset) -> None:
         found.sweep()
         assert {a.round for a in found.raised} == {1, 2}
         assert all(a.quiet for a in found.raised)
+
+
+# What a recount finds
+
+
+@pytest.mark.parametrize("rung", ["overdue", "escalated-1", "suspended-long"])
+@pytest.mark.parametrize("change", ["DELETE FROM alerts", "UPDATE alerts SET cleared_at = 1, clear_reason = 'closed'"])
+def test_a_recount_finds_an_alert_that_is_missing(rules: Ruleset, change: str, rung: str) -> None:
+    with deck(rules, at("03-01 10:00")) as found:
+        found.push(received("03-01 10:00"), received("03-01 10:00", "help", "stopped"))
+        found.push(event("a", "suspended", "03-01 11:00", subject="stopped"))
+        found.sweep(at("04-02 10:00"))
+        assert found.differences() == []
+        tamper(found.file, f"{change} WHERE rung = '{rung}' AND target != 'reply'")
+        (line,) = found.differences()
+        assert rung in line
+
+
+def test_a_recount_finds_no_alert_missing_before_the_sweep(rules: Ruleset) -> None:
+    with deck(rules, at("03-31 10:00")) as found:
+        found.push(received("03-31 10:00"))
+        found.clock.set(at("04-20 10:00"))
+        assert found.differences() == []
+        found.sweep_once()
+        assert found.differences() == []
 
 
 # Tallies
