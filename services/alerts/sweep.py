@@ -1,4 +1,5 @@
-"""What time alone does: cases fall due, rungs are reached. Found by index, in batches; each rung is recorded once.
+"""What time alone does: cases fall due, rungs are reached. Found by index, in batches; each rung is recorded once,
+and again only after it was cleared.
 
 One call works one batch in the caller's transaction, so that pushes get their turn even when 100,000 deadlines fall in the
 same instant; `next_wake` says whether there is more.
@@ -14,7 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from services.alerts.projection import STANDING, Evaluated, add_due_days, add_figures, project
 from services.alerts.rungs import ESCALATED_1, ESCALATED_2, NEXT_RUNG, OVERDUE
-from services.alerts.tables import AHEAD, WAKES, alerts, cases, targets
+from services.alerts.tables import AHEAD, STANDS, WAKES, alerts, cases, targets
 from shared.case import Outcome, Verdict
 from shared.figures import Standing
 from shared.rules import Ruleset
@@ -80,11 +81,7 @@ def _raise(connection: Connection, rung: str, ids: list[int], now: int) -> list[
     recorded = connection.execute(
         dialect.insert(alerts)
         .from_select(columns, chosen)
-        .on_conflict_do_update(
-            index_elements=["key", "round", "target", "rung", "due_at"],
-            set_={"cleared_at": None, "clear_reason": None},
-            where=alerts.c.cleared_at.is_not(None),
-        )
+        .on_conflict_do_nothing(index_elements=["key", "round", "target", "rung", "due_at"], index_where=STANDS)
         .returning(*(alerts.c[name] for name in columns[:-1]))
     ).all()
     following = NEXT_RUNG[rung]

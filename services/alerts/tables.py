@@ -91,8 +91,12 @@ alerts = Table(
     Column("raised_at", BigInteger, nullable=False),
     Column("cleared_at", BigInteger),
     Column("clear_reason", Text),
-    UniqueConstraint("key", "round", "target", "rung", "due_at", name="alerts_once"),
+    comment="a row for each time that an alert was raised; at most one of them stands",
 )
+STANDS = alerts.c.cleared_at.is_(None)
+_ONCE = (alerts.c.key, alerts.c.round, alerts.c.target, alerts.c.rung, alerts.c.due_at)
+Index("alerts_once", *_ONCE, unique=True, sqlite_where=STANDS, postgresql_where=STANDS)
+Index("alerts_cleared", alerts.c.key, sqlite_where=~STANDS, postgresql_where=~STANDS)
 Index("alerts_raised", alerts.c.raised_at)
 
 figures = Table(

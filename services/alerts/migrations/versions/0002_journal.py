@@ -1,4 +1,4 @@
-"""Tallies in a table of their own, so that one from the future can wait for its time."""
+"""Alerts become a journal, a row each time one is raised; tallies have a table, where one from the future waits for its time."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,29 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
+    _alerts()
     _tallies()
+
+
+def _alerts() -> None:
+    with op.batch_alter_table("alerts") as batch:
+        batch.drop_constraint("alerts_once", type_="unique")
+    op.create_index(
+        "alerts_once",
+        "alerts",
+        ["key", "round", "target", "rung", "due_at"],
+        unique=True,
+        sqlite_where=sa.text("cleared_at IS NULL"),
+        postgresql_where=sa.text("cleared_at IS NULL"),
+    )
+    op.create_index(
+        "alerts_cleared",
+        "alerts",
+        ["key"],
+        unique=False,
+        sqlite_where=sa.text("cleared_at IS NOT NULL"),
+        postgresql_where=sa.text("cleared_at IS NOT NULL"),
+    )
 
 
 def _tallies() -> None:
