@@ -13,8 +13,11 @@ from sqlalchemy.exc import ArgumentError, DatabaseError
 import services.alerts
 import services.ingest
 import services.standalone
-from services.standalone.troubles import DatabaseUnusableError, cannot_open, explain
+from services.standalone.troubles import cannot_open, explain
+from shared.database import DatabaseUnusableError
 from shared.migrations import is_current, upgrade
+
+__all__ = ["Database", "DatabaseUnusableError", "database_file", "open_database"]
 
 BUSY_SECONDS = 5
 OWNERS = {"log": services.standalone, "ingest": services.ingest, "alerts": services.alerts}

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from sqlalchemy.exc import DatabaseError
 
+from shared.database import DatabaseUnusableError
+
 SHORT = {
     sqlite3.SQLITE_BUSY: "数据库 {file} 正被另一个进程写入，请稍后再试",
     sqlite3.SQLITE_LOCKED: "数据库 {file} 正被另一个进程写入，请稍后再试",
@@ -16,10 +18,6 @@ SHORT = {
     sqlite3.SQLITE_FULL: "写不进数据库 {file}，请检查磁盘空间",
     sqlite3.SQLITE_IOERR: "读写数据库 {file} 时磁盘出错，请检查磁盘和磁盘空间",
 }
-
-
-class DatabaseUnusableError(Exception):
-    """The database cannot be used; the message is one line with the remedy."""
 
 
 def explain(error: DatabaseError, file: Path | str) -> str:
