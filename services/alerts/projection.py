@@ -9,11 +9,11 @@ from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import BindParameter, Connection, bindparam, delete, insert, select, update
+from sqlalchemy import BindParameter, Connection, bindparam, delete, select, update
 
 from services.alerts.clearing import clear_alerts
 from services.alerts.rungs import DUE_TODAY, ESCALATED_1, ESCALATED_2, OVERDUE, OpenTarget, open_targets
-from services.alerts.sql import chunks, run_many, upsert
+from services.alerts.sql import chunks, insert_many, upsert
 from services.alerts.tables import cases, days, due_days, figures, targets
 from shared.case import Case, Status, Verdict
 from shared.figures import Standing, awaiting, standing
@@ -35,15 +35,19 @@ STANDING = (
     cases.c.first_reply, cases.c.provisional,
 )  # fmt: skip
 _KEYS: BindParameter[list[str]] = bindparam("keys", expanding=True)
-_OLD = select(
-    cases.c.key,
-    cases.c.status,
-    cases.c.complete,
-    cases.c.due_day,
-    cases.c.received_at,
-    cases.c.received_day,
-    *STANDING,
-).where(cases.c.key.in_(_KEYS))
+_OLD = (
+    select(
+        cases.c.key,
+        cases.c.status,
+        cases.c.complete,
+        cases.c.due_day,
+        cases.c.received_at,
+        cases.c.received_day,
+        *STANDING,
+    )
+    .where(cases.c.key.in_(_KEYS))
+    .with_for_update()
+)  # nobody may turn them before the difference is written
 _OPEN_TARGETS = select(targets).where(targets.c.key.in_(_KEYS))
 _NO_CASES = delete(due_days).where(due_days.c.cases == 0)
 
@@ -173,11 +177,6 @@ def add_due_days(connection: Connection, differences: Counter[tuple[str, str, st
         connection.execute(_NO_CASES)
 
 
-_ADD_TARGET = insert(targets).values(
-    {column.name: bindparam(column.name) for column in targets.columns if column.name != "id"}
-)
-
-
 _SHIFT = (
     update(targets)
     .where(targets.c.id == bindparam("row"))
@@ -229,17 +228,16 @@ def _project_targets(
         connection.execute(_SHIFT, shifted)
     if gone:
         connection.execute(delete(targets).where(targets.c.id.in_(gone)))
-    if wanted:
-        run_many(
-            connection,
-            _ADD_TARGET,
-            [
-                {
-                    "key": key, "platform": key.partition("/")[0], "round": t.round, "target": t.target,
-                    "due_at": t.due_at, "quiet": t.quiet and quiet.get((key, name), key not in watched),
-                    "next_rung": t.first_rung, "next_at": t.first_at,
-                    "escalate_1_at": t.escalate_1_at, "escalate_2_at": t.escalate_2_at,
-                }
-                for (key, name), t in wanted.items()
-            ],
-        )  # fmt: skip
+    insert_many(
+        connection,
+        targets,
+        [
+            {
+                "key": key, "platform": key.partition("/")[0], "round": t.round, "target": t.target,
+                "due_at": t.due_at, "quiet": t.quiet and quiet.get((key, name), key not in watched),
+                "next_rung": t.first_rung, "next_at": t.first_at,
+                "escalate_1_at": t.escalate_1_at, "escalate_2_at": t.escalate_2_at,
+            }
+            for (key, name), t in wanted.items()
+        ],
+    )  # fmt: skip

@@ -4,11 +4,31 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from sqlalchemy import ClauseElement, Connection, Dialect, Table, bindparam, case
+import msgspec
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    BindParameter,
+    ClauseElement,
+    Connection,
+    Dialect,
+    Insert,
+    Integer,
+    Table,
+    bindparam,
+    case,
+    column,
+    func,
+    select,
+)
+from sqlalchemy import Text as AnyText
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.compiler import SQLCompiler
 
 T = TypeVar("T")
+
+Text = AnyText().with_variant(AnyText(collation="C"), "postgresql")  # in the order of code points in both
+Id = BigInteger().with_variant(Integer(), "sqlite")
 
 CHUNK = 2_000  # of values in one IN (…): below SQLite's limit of 32,766 parameters, and one compiled statement for all
 
@@ -20,23 +40,55 @@ def upsert(
     add: tuple[str, ...] = (),
     latest: tuple[str, ...] = (),
 ) -> None:
-    """Insert rows, all with the same members. Where the primary key exists, their columns are set; those of `add` are added,
-    and of `latest` the greater value stays."""
+    """Insert rows, all with the same members and each key once. Where the primary key exists, their columns are set; those of
+    `add` are added, and of `latest` the greater value stays."""
     if rows:
-        run_many(connection, _upsert(connection.dialect.name, table, tuple(rows[0]), add, latest), rows)
+        _write(connection, _upsert(connection.dialect.name, table, tuple(rows[0]), add, latest), rows)
+
+
+def insert_many(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows, all with the same members."""
+    if rows:
+        _write(connection, _insert(connection.dialect.name, table, tuple(rows[0])), rows)
+
+
+def insert_missing(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows, all with the same members; those that a unique column says are there already are left out."""
+    if rows:
+        values: dict[str, BindParameter[Any]] = {name: bindparam(name) for name in rows[0]}
+        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+        run_many(connection, dialect.insert(table).values(values).on_conflict_do_nothing(), rows)
+
+
+def _write(connection: Connection, statement: Insert, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Run a statement of `_insert` for the rows."""
+    if connection.dialect.name == "postgresql":
+        text, _ = _compiled(statement, connection.dialect)
+        connection.exec_driver_sql(text, {"records": msgspec.json.encode(rows).decode()})
+    else:
+        run_many(connection, statement, rows)
+
+
+@lru_cache(maxsize=256)
+def _insert(dialect_name: str, table: Table, names: tuple[str, ...]) -> Insert:
+    """For PostgreSQL all rows are one JSON parameter of one statement: half the time of the driver's `executemany`."""
+    if dialect_name != "postgresql":
+        return sqlite.insert(table).values({name: bindparam(name) for name in names})
+    records: Any = func.json_to_recordset(bindparam("records", type_=JSON)).table_valued(
+        *(column(name, table.c[name].type) for name in names), name="records"
+    )
+    chosen = select(*records.render_derived(with_types=True).c)
+    return postgresql.insert(table).from_select(names, chosen)
 
 
 @lru_cache(maxsize=256)
 def _upsert(
     dialect_name: str, table: Table, names: tuple[str, ...], add: tuple[str, ...], latest: tuple[str, ...]
-) -> ClauseElement:
-    dialect = postgresql if dialect_name == "postgresql" else sqlite
-    statement = dialect.insert(table)
+) -> Insert:
+    statement: Any = _insert(dialect_name, table, names)
     keys = [column.name for column in table.primary_key]
     changed = {name: _change(table, statement, name, add, latest) for name in names if name not in keys}
-    found: ClauseElement = statement.values({name: bindparam(name) for name in names}).on_conflict_do_update(
-        index_elements=keys, set_=changed
-    )
+    found: Insert = statement.on_conflict_do_update(index_elements=keys, set_=changed)
     return found
 
 

@@ -12,10 +12,11 @@ from sqlalchemy import (
     Integer,
     MetaData,
     Table,
-    Text,
     UniqueConstraint,
     literal_column,
 )
+
+from services.alerts.sql import Id, Text
 
 metadata = MetaData()
 
@@ -60,7 +61,7 @@ Index("cases_due", cases.c.platform, cases.c.due_at, sqlite_where=OPEN, postgres
 targets = Table(
     "targets",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Id, primary_key=True),
     Column("key", Text, nullable=False),
     Column("platform", Text, nullable=False),
     Column("round", Integer, nullable=False),
@@ -80,7 +81,7 @@ Index("targets_next", targets.c.next_at, sqlite_where=AHEAD, postgresql_where=AH
 alerts = Table(
     "alerts",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Id, primary_key=True),
     Column("key", Text, nullable=False),
     Column("platform", Text, nullable=False),
     Column("round", Integer, nullable=False),
@@ -155,4 +156,14 @@ event_counts = Table(
     Column("type", Text, primary_key=True),
     Column("events", BigInteger, nullable=False),
     Column("last_time", BigInteger, nullable=False),
+)
+
+consumer_positions = Table(
+    "consumer_positions",
+    metadata,
+    Column("topic", Text, primary_key=True),
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", BigInteger, nullable=False, comment="of the consumer that may write; grows with every assignment"),
+    Column("next_offset", BigInteger, nullable=False, comment="up to here the partition is in the projections"),
+    sqlite_with_rowid=False,
 )

@@ -22,10 +22,14 @@ from sqlalchemy import (
     Table,
     Text,
     bindparam,
+    func,
+    insert,
     select,
+    true,
+    update,
 )
 
-from services.alerts.sql import chunks
+from services.alerts.sql import chunks, insert_missing, run_many, upsert
 from shared.events import BaseEvent, CaseEvent, Event, decode_event, encode_event
 from shared.times import from_micros, to_micros
 
@@ -96,12 +100,13 @@ def known_bodies(connection: Connection, arriving: Iterable[Event]) -> dict[tupl
 
 
 _BY_KEY = select(events.c.key, events.c.body).where(events.c.key.in_(bindparam("keys", expanding=True)))
-_APPEND = "INSERT INTO events (ident, key, body) VALUES (?, ?, ?)"
+_APPEND = insert(events).values({name: bindparam(name) for name in ("ident", "key", "body")})
 
 
 def append(connection: Connection, new: Sequence[Event]) -> None:
     if new:
-        connection.exec_driver_sql(_APPEND, [(ident(event), case_key(event), encode_event(event)) for event in new])
+        rows = [{"ident": ident(event), "key": case_key(event), "body": encode_event(event)} for event in new]
+        run_many(connection, _APPEND, rows)
 
 
 def histories(connection: Connection, keys: Iterable[str]) -> Iterator[tuple[str, list[CaseEvent]]]:
@@ -122,10 +127,14 @@ class Positions(NamedTuple):
     as_of: int
 
 
+_END = select(func.max(events.c.position).label("last")).subquery()
+_POSITIONS = select(_END.c.last, progress.c.position, progress.c.ruleset, progress.c.as_of).select_from(
+    _END.outerjoin(progress, true())
+)
+
+
 def positions(connection: Connection) -> Positions:
-    row = connection.exec_driver_sql(
-        "SELECT (SELECT max(position) FROM events), position, ruleset, as_of FROM (SELECT 1) LEFT JOIN progress ON true"
-    ).one()
+    row = connection.execute(_POSITIONS).one()
     return Positions(row[0] or 0, row[1] or 0, row[2] or "", row[3] or 0)
 
 
@@ -134,17 +143,13 @@ def set_projected(connection: Connection, position: int, ruleset: str, as_of: da
 
     Neither the position nor the instant ever goes back here: another process may have been faster, a clock slower.
     """
-    connection.exec_driver_sql(
-        "INSERT INTO progress (name, position, ruleset, as_of) VALUES (?, ?, ?, ?) "
-        "ON CONFLICT (name) DO UPDATE SET position = max(position, excluded.position), "
-        "ruleset = excluded.ruleset, as_of = max(as_of, excluded.as_of)",
-        (CASES, position, ruleset, to_micros(as_of)),
-    )
+    row = {"name": CASES, "position": position, "ruleset": ruleset, "as_of": to_micros(as_of)}
+    upsert(connection, progress, [row], latest=("position", "as_of"))
 
 
 def set_as_of(connection: Connection, as_of: datetime) -> None:
     """The projections were brought back to that instant."""
-    connection.exec_driver_sql("UPDATE progress SET as_of = ?", (to_micros(as_of),))
+    connection.execute(update(progress).values(as_of=to_micros(as_of)))
 
 
 def read(connection: Connection, after: int, limit: int) -> list[tuple[int, Event]]:
@@ -174,13 +179,11 @@ def all_events(connection: Connection) -> Iterator[Event]:
 
 def bury(connection: Connection, letters: Iterable[DeadLetter], at: datetime) -> None:
     """Keep what could not be used. The same from the same place, come again, is not kept twice."""
-    rows = [(to_micros(at), d.origin, d.reason, d.detail, d.body, _digest(d)) for d in letters]
-    if rows:
-        connection.exec_driver_sql(
-            "INSERT INTO dead_letters (at, origin, reason, detail, body, digest) VALUES (?, ?, ?, ?, ?, ?) "
-            "ON CONFLICT (digest) DO NOTHING",
-            rows,
-        )
+    rows = [
+        {"at": to_micros(at), "origin": d.origin, "reason": d.reason, "detail": d.detail, "body": d.body, "digest": _digest(d)}
+        for d in letters
+    ]  # fmt: skip
+    insert_missing(connection, dead_letters, rows)
 
 
 def _digest(letter: DeadLetter) -> str:

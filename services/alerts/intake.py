@@ -1,0 +1,63 @@
+"""Up to where a topic's partitions are in the projections, kept in the transaction that projects them.
+
+The database, not the broker, says who may write: every assignment gets a greater epoch, and whoever comes with an older one
+is refused. A batch that was applied already changes nothing. Kafka's own committed offset is only a hint.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from sqlalchemy import Connection, select, update
+
+from services.alerts.sql import insert_missing
+from services.alerts.tables import consumer_positions as positions
+
+
+class FencedError(Exception):
+    """The partition was assigned to another consumer since: drop it, and apply nothing."""
+
+
+class GapError(Exception):
+    """Records are missing between what was applied and what came: read again from `expected`."""
+
+    def __init__(self, expected: int, came: int) -> None:
+        super().__init__(f"读到的位置是 {came}，应从 {expected} 接着读")
+        self.expected, self.came = expected, came
+
+
+class Claim(NamedTuple):
+    """The right to write of these partitions, and from which offset on to read each."""
+
+    epoch: int
+    next_offsets: dict[int, int]
+
+
+def claim(connection: Connection, topic: str, partitions: Iterable[int]) -> Claim:
+    """Take over the partitions, in a transaction of its own: from now on nobody else's batches of them are applied."""
+    wanted = sorted(set(partitions))
+    rows = [{"topic": topic, "partition": number, "epoch": 0, "next_offset": 0} for number in wanted]
+    insert_missing(connection, positions, rows)
+    mine = (positions.c.topic == topic) & positions.c.partition.in_(wanted)
+    held = connection.execute(select(positions).where(mine).order_by(positions.c.partition).with_for_update()).all()
+    epoch = max((row.epoch for row in held), default=0) + 1
+    connection.execute(update(positions).where(mine).values(epoch=epoch))
+    return Claim(epoch, {row.partition: row.next_offset for row in held})
+
+
+def advance(connection: Connection, topic: str, partition: int, epoch: int, first_offset: int, next_offset: int) -> int:
+    """The partition is in the projections up to `next_offset`: the first thing in the transaction that applies a batch.
+
+    `first_offset` is where the reading of the batch began (not its first record's offset: compaction leaves holes), and
+    `next_offset` where it goes on. The offset that is returned is that of the first record not yet applied; those before it
+    are repeats, and from `next_offset` on there are none. Raises FencedError and GapError, having changed nothing.
+    """
+    mine = (positions.c.topic == topic) & (positions.c.partition == partition)
+    held = connection.execute(select(positions).where(mine).with_for_update()).first()
+    if held is None or held.epoch != epoch:
+        raise FencedError(f"{topic} 的分区 {partition} 已由别的进程接手")
+    applied: int = held.next_offset
+    if first_offset > applied:
+        raise GapError(applied, first_offset)
+    if next_offset > applied:
+        connection.execute(update(positions).where(mine).values(next_offset=next_offset))
+    return min(applied, next_offset)
