@@ -1,12 +1,41 @@
 """Fixtures for all tests. The repository's root is on the path by `pythonpath` in pyproject.toml."""
 
+import os
+from collections.abc import Iterator
+
 import pytest
 
 from shared.deployment import load_ruleset
 from shared.rules import Ruleset
+from tests import postgres
+from tests.enginekit import ON_POSTGRES
+
+ONLY_SQLITE = pytest.mark.parametrize("each_database", ["sqlite"], indirect=True)
+"""For a test, among those on each database, that is about the file."""
 
 
 @pytest.fixture(scope="session")
 def rules() -> Ruleset:
     """The shipped rules."""
     return load_ruleset()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> postgres.Server:
+    """A running PostgreSQL. Missing, the test is skipped; in CI it fails."""
+    try:
+        return postgres.server()
+    except postgres.MissingError as error:
+        if os.environ.get("CI"):
+            pytest.fail(str(error), pytrace=False)
+        pytest.skip(str(error))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def each_database(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The test runs on both databases: `deck` makes its own on the one in turn."""
+    if request.param == "postgresql":
+        request.getfixturevalue("postgres_server")
+    token = ON_POSTGRES.set(request.param == "postgresql")
+    yield request.param
+    ON_POSTGRES.reset(token)

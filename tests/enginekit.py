@@ -9,7 +9,8 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -31,11 +32,13 @@ from services.standalone.database import Database, open_database
 from services.standalone.engine import Engine
 from services.standalone.reconcile import reconcile
 from shared.case import Verdict, encode_case
+from shared.database import Postgres, postgres_url
 from shared.events import EVENT_TYPES, SOURCE_PREFIX, CaseEvent, Event, Tally, accept
 from shared.figures import Standing, standing
 from shared.rules import Ruleset
 from shared.times import to_micros
 from tests.fakes import FakeClock
+from tests.postgres import fresh_database
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - in memory where there is such a folder: these tests are not about the disk
 SWEEPS = 1_000  # more in a row without coming to rest is an endless loop
@@ -81,11 +84,11 @@ def fresh_file(where: Path, name: str = "liuyan.db") -> Path:
 
 
 class Deck:
-    """One database file and what the engine's thread would do to it."""
+    """One database, a file or an address of PostgreSQL, and what the engine's thread would do to it."""
 
-    def __init__(self, file: Path, rules: Ruleset, now: datetime) -> None:
+    def __init__(self, file: Path | str, rules: Ruleset, now: datetime) -> None:
         self.file, self.rules, self.clock = file, rules, FakeClock(now)
-        self.database = Database(file)
+        self.database = _open(file)
         self.raised: list[Raised] = []
 
     @property
@@ -98,7 +101,7 @@ class Deck:
     def restart(self, rules: Ruleset | None = None) -> None:
         """As a new process would: everything from the file."""
         self.database.close()
-        self.database, self.rules = Database(self.file), rules or self.rules
+        self.database, self.rules = _open(self.file), rules or self.rules
         Engine(self.database, self.rules, self.clock).prepare()
 
     def push(self, *events: Event, origin: str = "test") -> list[Taken]:
@@ -222,15 +225,25 @@ class Deck:
         }
 
 
+def _open(where: Path | str) -> Any:
+    """PostgreSQL offers what the embedded engine's `Database` does: the same code runs on it."""
+    return Database(where) if isinstance(where, Path) else Postgres(postgres_url(where), writers=2, readers=2)
+
+
+ON_POSTGRES: ContextVar[bool] = ContextVar("ON_POSTGRES", default=False)
+"""Where `deck` makes its databases (the fixture `each_database` in tests/conftest.py)."""
+
+
 @contextmanager
 def deck(rules: Ruleset, now: datetime) -> Iterator[Deck]:
-    """A deck on a new file that is gone afterwards."""
-    with folder() as where:
-        found = Deck(fresh_file(where), rules, now)
-        try:
-            yield found
-        finally:
-            found.close()
+    """A deck on a new database that is gone afterwards."""
+    with ExitStack() as stack:
+        where: Path | str = (
+            stack.enter_context(fresh_database()) if ON_POSTGRES.get() else fresh_file(stack.enter_context(folder()))
+        )
+        found = Deck(where, rules, now)
+        stack.callback(found.close)
+        yield found
 
 
 # From the pure core alone

@@ -17,8 +17,11 @@ from shared.events import CaseEvent, encode_event
 from shared.rules import Ruleset
 from shared.times import from_micros, to_micros
 from tests.builders import at, event, ruleset, shipped
+from tests.conftest import ONLY_SQLITE
 from tests.enginekit import Deck, deck, expected_alerts, expected_rows, expected_standings, fresh_file, tally
 from tests.service import tamper
+
+pytestmark = pytest.mark.usefixtures("each_database")
 
 KEY = "zhenkang/zk-000123"
 MOMENT = timedelta(microseconds=1)
@@ -800,6 +803,7 @@ def test_what_happens_later_is_unknown_again_after_a_clock_was_ahead(rules: Rule
         assert found.read_cases() == expected_rows(events, rules, found.now)
 
 
+@ONLY_SQLITE
 def test_a_file_of_its_own_name(rules: Ruleset, tmp_path: Path) -> None:
     """Folders and files with blanks, quotes, percent signs and Chinese names."""
     where = tmp_path / "a b'c%20?#号"

@@ -19,6 +19,7 @@ from shared.events import CaseEvent, Event, encode_event
 from shared.figures import AWAITING, COUNTS, Standing, count, tabulate
 from shared.rules import Ruleset
 from tests.builders import at, event, ruleset
+from tests.conftest import ONLY_SQLITE
 from tests.enginekit import (
     Deck,
     accepted,
@@ -34,7 +35,7 @@ from tests.enginekit import (
 )
 from tests.fakes import FakeClock
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("each_database")]
 
 POLICY = """
 [[policy]]
@@ -388,6 +389,7 @@ def test_the_statistics_keep_their_identities(story: Story) -> None:
         assert all(s == Standing(s.platform, "", "", AWAITING, False, False, "", False) for s in awaiting)
 
 
+@ONLY_SQLITE
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(STORIES)
 def test_the_engines_own_thread_does_the_same(story: Story) -> None:
@@ -423,6 +425,7 @@ def test_the_engines_own_thread_does_the_same(story: Story) -> None:
             found.close()
 
 
+@ONLY_SQLITE
 def test_the_stories_have_what_they_are_about() -> None:
     """The generator really makes cases that wait, come from the future, reopen, are suspended, provisional and so on."""
     seen: Counter[str] = Counter()
@@ -447,6 +450,7 @@ def test_the_stories_have_what_they_are_about() -> None:
     assert [word for word in wanted if seen[word] < 3] == []
 
 
+@ONLY_SQLITE
 def test_rules_differ() -> None:
     assert RULES.hash != CHANGED.hash
     assert isinstance(RULES, Ruleset)
