@@ -35,20 +35,16 @@ STANDING = (
     cases.c.first_reply, cases.c.provisional,
 )  # fmt: skip
 _KEYS: BindParameter[list[str]] = bindparam("keys", expanding=True)
-_OLD = (
-    select(
-        cases.c.key,
-        cases.c.status,
-        cases.c.complete,
-        cases.c.due_day,
-        cases.c.received_at,
-        cases.c.received_day,
-        *STANDING,
-    )
-    .where(cases.c.key.in_(_KEYS))
-    .with_for_update()
-)  # nobody may turn them before the difference is written
-_OPEN_TARGETS = select(targets).where(targets.c.key.in_(_KEYS))
+_OLD = select(
+    cases.c.key,
+    cases.c.status,
+    cases.c.complete,
+    cases.c.due_day,
+    cases.c.received_at,
+    cases.c.received_day,
+    *STANDING,
+).where(cases.c.key.in_(_KEYS)).with_for_update()  # fmt: skip  # no sweep may turn them before the difference is written
+_OPEN_TARGETS = select(targets).where(targets.c.key.in_(_KEYS)).with_for_update()
 _NO_CASES = delete(due_days).where(due_days.c.cases == 0)
 
 
