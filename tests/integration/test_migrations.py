@@ -57,7 +57,7 @@ def test_a_database_of_the_first_version_keeps_its_alerts_and_tallies() -> None:
     with folder() as where:
         file = where / "old.db"
         first_version(file)
-        open_database(file, create=False).close()
+        open_database(file, write=True).close()
         assert rows(file, "SELECT * FROM days") == [("zhenkang", "2022-03-30", 2), ("zhenkang", "2022-03-31", 1)]
         assert rows(file, "SELECT * FROM tallies") == [("zhenkang", "2022-03-31", 1648742400000000, 7, "t1", 3)]
         assert [row[0] for row in rows(file, "SELECT * FROM alerts ORDER BY id")] == [5, 6]

@@ -520,6 +520,7 @@ def test_history_that_is_told_in_pieces_stays_quiet(rules: Ruleset) -> None:
 # What a recount finds
 
 
+@ONLY_SQLITE
 @pytest.mark.parametrize("rung", ["overdue", "escalated-1", "suspended-long"])
 @pytest.mark.parametrize("change", ["DELETE FROM alerts", "UPDATE alerts SET cleared_at = 1, clear_reason = 'closed'"])
 def test_a_recount_finds_an_alert_that_is_missing(rules: Ruleset, change: str, rung: str) -> None:

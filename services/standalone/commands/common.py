@@ -17,10 +17,10 @@ from sqlalchemy.exc import DatabaseError
 
 from services.alerts.tables import event_counts
 from services.standalone.clock import SystemClock
-from services.standalone.database import Database, database_file, open_database
+from services.standalone.database import Database, DatabaseUnusableError, database_file, open_database
 from services.standalone.log import positions
 from services.standalone.prepare import prepare
-from services.standalone.troubles import DatabaseUnusableError, explain
+from services.standalone.troubles import explain
 from shared.config import ConfigError
 from shared.deployment import load_ruleset
 from shared.migrations import SchemaError

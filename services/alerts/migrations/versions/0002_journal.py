@@ -6,10 +6,21 @@ from alembic import op
 revision = "0002"
 down_revision = "0001"
 
+TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")  # in the order of code points, as on SQLite
+
+
+COMMENTS = {
+    "alerts": "a row for each time that an alert was raised; at most one of them stands",
+    "days": "messages received per local day, by our count",
+}
+
 
 def upgrade() -> None:
     _alerts()
     _tallies()
+    if op.get_context().dialect.name == "postgresql":  # SQLite keeps no comments
+        for table, comment in COMMENTS.items():
+            op.create_table_comment(table, comment)
 
 
 def _alerts() -> None:
@@ -36,11 +47,11 @@ def _alerts() -> None:
 def _tallies() -> None:
     op.create_table(
         "tallies",
-        sa.Column("platform", sa.Text(), nullable=False),
-        sa.Column("day", sa.Text(), nullable=False),
+        sa.Column("platform", TEXT, nullable=False),
+        sa.Column("day", TEXT, nullable=False),
         sa.Column("time", sa.BigInteger(), nullable=False),
         sa.Column("sequence", sa.BigInteger(), nullable=False),
-        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("id", TEXT, nullable=False),
         sa.Column("received", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("platform", "day", "time", "sequence", "id"),
         comment="the platforms' own counts of their days; of a day the latest by now stands",
