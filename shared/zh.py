@@ -35,3 +35,10 @@ RUNGS = {
     "escalated-2": "逾期第二次升级",
     "suspended-long": "中止过久",
 }
+CLEARED = {
+    "completed": "办结解除",
+    "closed": "结束解除",
+    "deadline_moved": "时限变动解除",
+    "recomputed": "重算解除",
+    "late_evidence": "迟到证据解除",
+}

@@ -14,9 +14,11 @@ from sqlalchemy import Connection
 
 from services.alerts import queries
 from services.alerts.exports import FORMATS, Report, export, report_json
+from services.alerts.journal import Alert, AlertFilters, AlertPage, list_alerts
 from services.alerts.page import render
 from services.alerts.queries import MAX_LIMIT, CursorError, Filters, Page, Recall
 from services.alerts.rooms import Rooms
+from services.alerts.rungs import NEXT_RUNG
 from shared.case import Case, Outcome, Status
 from shared.figures import Period, PeriodError
 from shared.http import ProblemError, operation, problem, problems, reply
@@ -46,6 +48,7 @@ class CaseFile(Struct, frozen=True):
     case: Case
     explanation: list[Any]
     events: list[Any]
+    alerts: list[Alert]
 
 
 OpenFile = Callable[[Connection, str, datetime], CaseFile | None]
@@ -123,13 +126,13 @@ def reading_routes(reader: Reader) -> list[Any]:
             raise ProblemError(problem(400, "invalid_parameter", f"查询参数 {name} 没有这个值；可用的有：{usable}"))
         return value
 
-    def paged(read: Callable[[Connection], Page]) -> Response[bytes]:
+    def paged(read: Callable[[Connection], Page | AlertPage]) -> Response[bytes]:
         try:
             with reader.rooms.present.entered(), reader.reading() as connection:
                 found = read(connection)
         except CursorError as error:
             raise ProblemError(problem(400, "invalid_parameter", str(error))) from error
-        return json_response({"cases": found.cases, "next": found.next})
+        return json_response(found)
 
     @get(
         "/v1/cases",
@@ -189,10 +192,37 @@ def reading_routes(reader: Reader) -> list[Any]:
             lambda connection: queries.list_overdue(connection, registry, filters, reader.now(), limit, cursor)
         )
 
+    @get(
+        "/v1/alerts",
+        operation_class=_ALERTS,
+        summary="提醒",
+        tags=["查询"],
+        sync_to_thread=True,
+        before_request=only_known,
+    )
+    def alerts(
+        platform: PlatformFilter = None,
+        county: CountyFilter = None,
+        rung: Annotated[str | None, QueryParameter(name="rung", description="提醒级别，如 overdue")] = None,
+        standing: Annotated[
+            bool | None, QueryParameter(name="standing", description="true：仍然有效的；false：已解除的")
+        ] = None,
+        limit: Limit = 100,
+        cursor: Cursor = None,
+    ) -> Response[bytes]:
+        """每一次提醒：何时提出、何时解除及原因，最新提出的在前。"""
+        filters = AlertFilters(
+            known(platform, "platform", registry.slugs),
+            known(county, "county", list(registry.county_names)),
+            known(rung, "rung", list(NEXT_RUNG)),
+            standing,
+        )
+        return paged(lambda connection: list_alerts(connection, registry, filters, limit, cursor))
+
     @get("/v1/cases/{platform:str}/{subject:str}", operation_class=_CASE, summary="一个办件", tags=["查询"],
          sync_to_thread=True, before_request=only_known)  # fmt: skip
     def one_case(platform: FromPath[str], subject: FromPath[str], as_of: AsOf = None) -> Response[bytes]:
-        """办件的全部：各轮时限与判定、不计事件及原因、逐日说明的截止时间、事件。"""
+        """办件的全部：各轮时限与判定、不计事件及原因、逐日说明的截止时间、事件、提醒。"""
         instant = _instant(as_of) or reader.now()
         with reader.rooms.present.entered(), reader.reading() as connection:
             found = reader.open_file(connection, f"{platform}/{subject}", instant)
@@ -244,7 +274,7 @@ def reading_routes(reader: Reader) -> list[Any]:
             late = queries.list_overdue(connection, registry, Filters(), now, 50, None)
         return render(reader.rules, now, reports, late)
 
-    return [cases, overdue, one_case, rates, exports, metrics, page]
+    return [cases, overdue, alerts, one_case, rates, exports, metrics, page]
 
 
 def case_file_json(found: CaseFile, as_of: datetime) -> dict[str, Any]:
@@ -254,10 +284,12 @@ def case_file_json(found: CaseFile, as_of: datetime) -> dict[str, Any]:
         "as_of": isoformat(as_of),
         "explanation": found.explanation,
         "events": found.events,
+        "alerts": found.alerts,
     }
 
 
 _LIST = operation({"200": reply("一页办件", "CasePage"), **problems(400, 503)})
+_ALERTS = operation({"200": reply("一页提醒", "AlertPage"), **problems(400, 503)})
 _CASE = operation({"200": reply("办件", "CaseFile"), **problems(400, 404, 503)})
 _RATES = operation({"200": reply("统计", "Report"), **problems(400, 503)})
 _METRICS = operation(

@@ -77,7 +77,7 @@ class CursorError(ValueError):
 def list_cases(connection: Connection, registry: Registry, filters: Filters, limit: int, cursor: str | None) -> Page:
     """Cases in the order registry, then subject (code points). The cursor stays valid while cases arrive."""
     known = [*filters.conditions(), cases.c.status.is_not(None)]
-    platform, subject = _read_cursor(cursor, registry) if cursor else (None, "")
+    platform, subject = _read_key_cursor(cursor, registry) if cursor else (None, "")
     found: list[Any] = []
     begun = platform is None
     for slug in registry.slugs if filters.platform is None else (filters.platform,):
@@ -90,7 +90,7 @@ def list_cases(connection: Connection, registry: Registry, filters: Filters, lim
         found += connection.execute(statement).all()
     page = [summary(row) for row in found[:limit]]
     more = len(found) > limit
-    return Page(page, _write_cursor(page[-1].key) if more and page else None)
+    return Page(page, write_cursor(page[-1].key) if more and page else None)
 
 
 def list_overdue(
@@ -109,7 +109,7 @@ def list_overdue(
     page = [summary(row) for row in rows[:limit]]
     if len(rows) <= limit:
         return Page(page, None)
-    return Page(page, _write_cursor(f"{rows[limit - 1].due_at} {page[-1].key}"))
+    return Page(page, write_cursor(f"{rows[limit - 1].due_at} {page[-1].key}"))
 
 
 def summary(row: Any) -> Summary:
@@ -138,26 +138,26 @@ def _instant(micros: int | None) -> datetime | None:
     return None if micros is None else from_micros(micros)
 
 
-def _write_cursor(text: str) -> str:
+def write_cursor(text: str) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def _read_text(cursor: str) -> str:
+def read_cursor(cursor: str) -> str:
     try:
         return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
     except ValueError as error:
         raise CursorError("游标无效，请使用上一页返回的 next") from error
 
 
-def _read_cursor(cursor: str, registry: Registry) -> tuple[str, str]:
-    platform, _, subject = _read_text(cursor).partition("/")
+def _read_key_cursor(cursor: str, registry: Registry) -> tuple[str, str]:
+    platform, _, subject = read_cursor(cursor).partition("/")
     if platform not in registry or not subject:
         raise CursorError("游标无效，请使用上一页返回的 next")
     return platform, subject
 
 
 def _read_overdue_cursor(cursor: str) -> tuple[int, str]:
-    due_at, _, key = _read_text(cursor).partition(" ")
+    due_at, _, key = read_cursor(cursor).partition(" ")
     if not due_at.isascii() or not due_at.isdigit() or len(due_at) > 18:
         raise CursorError("游标无效，请使用上一页返回的 next")
     return int(due_at), key

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, func, select
 
 from services.alerts.app import CaseFile, Reader, reading_routes
 from services.alerts.exports import DEFINITIONS
+from services.alerts.journal import AlertPage, alerts_of
 from services.alerts.metrics import CaseCollector, FlagDelay
 from services.alerts.queries import Recall, State, Summary, state
 from services.alerts.rooms import Rooms
@@ -50,13 +51,13 @@ def recaller(rules: Ruleset, ending: Callable[[], bool] = lambda: False) -> Reca
 
 
 def open_file(connection: Connection, rules: Ruleset, key: str, as_of: datetime) -> CaseFile | None:
-    """A case with its events and its deadlines explained; None when nothing of it is known as of then."""
+    """A case with its events, its alerts and its deadlines explained; None when nothing of it is known as of then."""
     ((_, history),) = log.histories(connection, [key])
     case = evaluate(history, rules, as_of)
     if case is None:
         return None
     known = sorted((event for event in history if event.time <= as_of), key=order)
-    return CaseFile(case, explain(case, rules), known)
+    return CaseFile(case, explain(case, rules), known, alerts_of(connection, key, as_of))
 
 
 def dead_letter_counts(connection: Connection) -> dict[str, int]:
@@ -151,7 +152,7 @@ class CasePage(Struct):
 
 def _schemas() -> dict[str, Any]:
     """Component schemas, from the types that the code really encodes."""
-    found = schemas([Receipt, BatchReceipt, Problem, CasePage, Case, Explanation, FiguresJson])
+    found = schemas([Receipt, BatchReceipt, Problem, CasePage, AlertPage, Case, Explanation, FiguresJson])
     (event,), components = msgspec.json.schema_components([Event], ref_template="#/components/schemas/{name}")
     received = components["ReceivedData"]["properties"]
     for settled in ("category_given", "category_reason"):
@@ -174,8 +175,9 @@ def _schemas() -> dict[str, Any]:
                 "as_of": {"type": "string", "format": "date-time"},
                 "explanation": {"type": "array", "items": {"$ref": "#/components/schemas/Explanation"}},
                 "events": {"type": "array", "items": {"type": "object"}},
+                "alerts": {"type": "array", "items": {"$ref": "#/components/schemas/Alert"}},
             },
-            "required": ["as_of", "explanation", "events"],
+            "required": ["as_of", "explanation", "events", "alerts"],
         },
         "Report": {
             "type": "object",

@@ -9,6 +9,7 @@ import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
+from services.alerts.journal import Alert, AlertPage
 from services.alerts.queries import Summary
 from services.ingest.app import Item
 from services.ingest.door import Door
@@ -103,6 +104,12 @@ def test_the_example_of_a_page_has_the_members_of_the_code() -> None:
     assert list(page["cases"][0]) == list(Summary.__struct_fields__)  # type: ignore[index]
 
 
+def test_the_example_of_alerts_has_the_members_of_the_code() -> None:
+    page = example("`GET /v1/alerts`")
+    assert list(page) == list(AlertPage.__struct_fields__)
+    assert list(page["alerts"][0]) == list(Alert.__struct_fields__)  # type: ignore[index]
+
+
 def test_the_example_of_figures_has_the_members_of_the_code() -> None:
     figures = example("`GET /v1/rates`")
     assert list(figures) == ["period", "as_of", "ruleset", "rows", "total", "definitions"]
@@ -113,7 +120,7 @@ def test_the_members_of_a_case_are_documented() -> None:
     part = section(API, "`GET /v1/cases/{platform}/{subject}`")
     (rows,) = tables(part)
     listed = [span for row in rows for span in spans(row[0])]
-    assert sorted(listed) == sorted([*Case.__struct_fields__, "as_of", "explanation", "events"])
+    assert sorted(listed) == sorted([*Case.__struct_fields__, "as_of", "explanation", "events", "alerts"])
     words = set(re.findall(r"\w+", part))
     for kind in (Round, Targets, Target, Ignored, Explanation, ExplainedDay):
         assert set(kind.__struct_fields__) <= words, kind.__name__

@@ -52,6 +52,7 @@ def test_reasons_of_clearing_have_their_rows() -> None:
     code = set(clear_reason.__code__.co_consts) - {None, "reply"}
     reasons = {word for word in code if isinstance(word, str) and word.replace("_", "").isalpha() and len(word) > 5}
     assert reasons | {"recomputed"} <= set(listed)
+    assert {reason: listed[reason] for reason in reasons | {"recomputed"}} == zh.CLEARED
 
 
 def test_no_chinese_word_of_a_section_is_used_twice() -> None:

@@ -125,6 +125,8 @@ def test_without_a_command_the_help_is_shown_as_wrong_usage(words: list[str]) ->
         (["case", "a/b", "c"], "多余的参数"), (["cases", "--as-of"], "--as-of 需要一个值"), (["cases", "--nope"], "--nope"),
         (["cases", "--as-of", "yesterday"], "不是 RFC 3339 时间"), (["cases", "--as-of", "2022-04-11"], "缺少时区"),
         (["cases", "--platform", "nowhere"], "已登记的有 lincang"), (["deadline"], "缺少 --category"),
+        (["alerts", "--platform", "nowhere"], "已登记的有 lincang"), (["alerts", "--county", "nowhere"], "已登记的有 municipal"),
+        (["alerts", "--rung", "late"], "due_today"), (["alerts", "--limit", "0"], "不在范围内"),
         (["deadline", "--category", "help"], "缺少 --received"),
         (["deadline", "--category", "nope", "--received", THEN], "可用的有 complaint"),
         (["deadline", "--category", "help", "--received", "9999-01-01T00:00:00Z"], "2001 至 2049"),
@@ -155,7 +157,16 @@ def test_a_number_that_is_none_is_told_in_chinese(words: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["case zhenkang/x", "cases", f"export {QUARTER}", "reconcile", "dead-letters", "keys list", "keys revoke x"],
+    [
+        "case zhenkang/x",
+        "cases",
+        "alerts",
+        f"export {QUARTER}",
+        "reconcile",
+        "dead-letters",
+        "keys list",
+        "keys revoke x",
+    ],
 )
 def test_a_reading_command_makes_no_database_where_there_is_none(tmp_path: Path, command: str) -> None:
     file = tmp_path / "none.db"
@@ -287,6 +298,53 @@ def test_a_title_with_line_breaks_or_control_characters_stays_on_its_line(tmp_pa
         told = ran(*command, "--db", file).out
         assert "\x1b" not in told
         assert "一\n" not in told
+
+
+# Alerts
+
+
+@pytest.fixture
+def alerted(own_quarter: Path) -> Path:
+    """The quarter after the sweep."""
+    with served(own_quarter, AS_OF) as service:
+        service.settle()
+    return own_quarter
+
+
+def test_the_alerts_are_told_as_over_http(alerted: Path) -> None:
+    with served(alerted, AS_OF) as service:
+        for words, query in (
+            ([], {}), (["--platform", "zhenkang"], {"platform": "zhenkang"}), (["--county", "municipal"], {"county": "municipal"}),
+            (["--rung", "overdue", "--standing"], {"rung": "overdue", "standing": True}), (["--cleared"], {"standing": False}),
+            (["--limit", "3"], {"limit": 3}),
+        ):  # fmt: skip
+            told = ran("alerts", *words, "--jsonl", "--db", alerted).jsonl()
+            assert told == service.json("/v1/alerts", **({"limit": 500} | query))["alerts"]
+    assert len(ran("alerts", "--db", alerted).out.splitlines()) > 3
+
+
+def test_the_alerts_are_told_to_people_a_line_each(alerted: Path) -> None:
+    key = "zhenkang/zk-2022-0015"
+    tamper(alerted, "UPDATE alerts SET cleared_at = raised_at, clear_reason = 'late_evidence' WHERE key LIKE '%-0015'")
+    lines = [line for line in ran("alerts", "--db", alerted).out.splitlines() if line.startswith(key)]
+    assert lines
+    for line in lines:
+        assert re.fullmatch(r"\S+\t第1轮(答复|办结)  \S+（\S+ 24:00）  \S+ \S+ 提出\S*  \S+ \S+ 迟到证据解除", line), (
+            line
+        )
+    assert f"提醒  {lines[0].partition(chr(9))[2]}\n" in ran("case", key, "--db", alerted).out
+
+
+def test_more_alerts_than_a_page_are_all_told(alerted: Path) -> None:
+    tamper(
+        alerted,
+        "INSERT INTO alerts WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1100) "
+        "SELECT i + 100000, 'lincang/x', 'lincang', i, 'reply', 'overdue', 1, 0, i % 7, NULL, NULL FROM n",
+    )
+    told = ran("alerts", "--platform", "lincang", "--jsonl", "--db", alerted).jsonl()
+    found = [alert["round"] for alert in told if alert["key"] == "lincang/x"]
+    assert len(found) == len(set(found)) == 1100
+    assert len(ran("alerts", "--limit", "700", "--db", alerted).out.splitlines()) == 700
 
 
 # Deadlines and the calendar

@@ -73,7 +73,7 @@ def test_the_migrations_make_the_tables_of_the_code() -> None:
         old, new = where / "old.db", where / "new.db"
         first_version(old)
         for file, create in ((old, False), (new, True)):
-            database = open_database(file, create)
+            database = open_database(file, create, write=True)
             with database.reading() as connection:
                 context = MigrationContext.configure(
                     connection,

@@ -139,11 +139,11 @@ def test_pushing_needs_the_key_and_reading_does_not(document: Any) -> None:
 def test_the_limits_of_the_contract_stand_in_the_document(document: Any) -> None:
     limits = [
         parameter["schema"]
-        for path in ("/v1/cases", "/v1/overdue")
+        for path in ("/v1/cases", "/v1/overdue", "/v1/alerts")
         for parameter in document["paths"][path]["get"]["parameters"]
         if parameter["name"] == "limit"
     ]
-    assert [(limit["minimum"], limit["maximum"], limit["default"]) for limit in limits] == [(1, 500, 100)] * 2
+    assert [(limit["minimum"], limit["maximum"], limit["default"]) for limit in limits] == [(1, 500, 100)] * 3
     content = document["paths"]["/v1/events"]["post"]["requestBody"]["content"]
     assert content[BATCH]["schema"]["maxItems"] == MAX_BATCH
 
@@ -183,7 +183,7 @@ def test_what_the_door_refuses_by_its_form_the_schema_refuses_too(document: Any,
 def test_the_answers_follow_their_schemas(service: Served, document: Any) -> None:
     service.push_batch(list(EVENTS.values()))
     for path, schema in (
-        ("/v1/cases", "CasePage"), ("/v1/overdue", "CasePage"), ("/v1/cases/zhenkang/zk-000123", "CaseFile"),
+        ("/v1/cases", "CasePage"), ("/v1/overdue", "CasePage"), ("/v1/alerts", "AlertPage"), ("/v1/cases/zhenkang/zk-000123", "CaseFile"),
         ("/v1/rates", "Report"), ("/v1/exports/2022Q1.json", "Report"),
     ):  # fmt: skip
         errors = validator(document, schema).iter_errors(service.json(path))
@@ -228,7 +228,7 @@ def with_key(service: Served) -> Callable[[schemathesis.Case], None]:
 
 
 OPERATIONS = [
-    ("POST", "/v1/events"), ("GET", "/v1/cases"), ("GET", "/v1/overdue"), ("GET", "/v1/cases/{platform}/{subject}"),
+    ("POST", "/v1/events"), ("GET", "/v1/cases"), ("GET", "/v1/overdue"), ("GET", "/v1/alerts"), ("GET", "/v1/cases/{platform}/{subject}"),
     ("GET", "/v1/rates"), ("GET", "/v1/exports/{name}"), ("GET", "/metrics"), ("GET", "/livez"), ("GET", "/readyz"),
 ]  # fmt: skip
 TAKING_NOTHING = ("/metrics", "/livez", "/readyz")
@@ -239,6 +239,7 @@ KNOWN_PLACES: list[tuple[str, dict[str, Any]]] = [
     ("/v1/rates", {"query": {"period": "2022"}}),
     ("/v1/cases", {"query": {"platform": "zhenkang"}}),
     ("/v1/overdue", {"query": {"county": "zhenkang"}}),
+    ("/v1/alerts", {"query": {"rung": "overdue"}}),
 ]
 
 

@@ -224,20 +224,21 @@ def test_subjects_are_ordered_by_their_code_points(fresh: Served) -> None:
     assert keys_of(fresh.json("/v1/cases")) == [f"zhenkang/{subject}" for subject in sorted(subjects)]
 
 
-@pytest.mark.parametrize("path", ["/v1/cases", "/v1/overdue"])
+@pytest.mark.parametrize("path", ["/v1/cases", "/v1/overdue", "/v1/alerts"])
 @pytest.mark.parametrize("limit", ["0", "501", "-1", "abc", "1.5", "", "99999999999999999999", "１"])
 def test_a_limit_that_is_none_is_refused(board: Served, path: str, limit: str) -> None:
     found = problem(board.client.get(path, params={"limit": limit}), 400, "invalid_parameter")
     assert "limit" in found["detail"]
 
 
-@pytest.mark.parametrize("path", ["/v1/cases", "/v1/overdue"])
+@pytest.mark.parametrize("path", ["/v1/cases", "/v1/overdue", "/v1/alerts"])
 @pytest.mark.parametrize("limit", [1, 500])
 def test_the_bounds_of_the_limit_are_allowed(board: Served, path: str, limit: int) -> None:
-    assert len(board.json(path, limit=limit)["cases"]) <= limit
+    page = board.json(path, limit=limit)
+    assert len(page.get("cases", page.get("alerts"))) <= limit
 
 
-@pytest.mark.parametrize("path", ["/v1/cases", "/v1/overdue"])
+@pytest.mark.parametrize("path", ["/v1/cases", "/v1/overdue", "/v1/alerts"])
 @pytest.mark.parametrize(
     "cursor", ["abc", "!", "\x00", "游标", "bm93aGVyZS94", "/////w", "A" * 301, "MTIgYQ==x", "LTEgYQ"]
 )
@@ -255,6 +256,7 @@ def test_a_cursor_that_names_no_case_is_refused(board: Served) -> None:
         ("/v1/cases", "platform", "nowhere"), ("/v1/cases", "county", "zhenkang1"), ("/v1/cases", "status", "closed"),
         ("/v1/cases", "outcome", "overdue "), ("/v1/cases", "provisional", "perhaps"), ("/v1/cases", "category", "x" * 65),
         ("/v1/cases", "holder", "长" * 65), ("/v1/overdue", "platform", ""), ("/v1/overdue", "county", "镇康县"),
+        ("/v1/alerts", "platform", "nowhere"), ("/v1/alerts", "rung", "late"), ("/v1/alerts", "standing", "perhaps"),
     ],
 )  # fmt: skip
 def test_a_filter_with_an_impossible_value_is_refused_and_named(
@@ -268,7 +270,7 @@ def test_a_filter_with_an_impossible_value_is_refused_and_named(
     ("path", "name"),
     [
         ("/v1/cases", "statuss"), ("/v1/cases", "as_of"), ("/v1/cases", "offset"), ("/v1/overdue", "outcome"),
-        ("/v1/overdue", "as_of"), ("/v1/rates", "periode"), ("/v1/rates", "platform"),
+        ("/v1/overdue", "as_of"), ("/v1/alerts", "category"), ("/v1/rates", "periode"), ("/v1/rates", "platform"),
         ("/v1/cases/zhenkang/overdue", "asof"), ("/v1/exports/2022Q1.csv", "period"), ("/v1/exports/2022Q1.json", "format"),
     ],
 )  # fmt: skip
@@ -491,6 +493,77 @@ def test_what_is_overdue_leaves_the_list_with_its_completion_and_with_evidence_t
     assert keys_of(fresh.json("/v1/overdue")) == []
     outcomes = {case["key"]: case["outcome"] for case in fresh.json("/v1/cases")["cases"]}
     assert outcomes == {"zhenkang/evidence": "on_time", "zhenkang/late": "late"}
+
+
+# Alerts
+
+
+def alerted(service: Served) -> None:
+    """A case that becomes due and overdue, and is then disproved by an answer that was given in time."""
+    service.push(event("zhenkang/a", "received", "12-28 09:00", category="simple_inquiry"))
+    service.set_clock(at("2026-12-30 00:00"))
+    service.set_clock(at("2026-12-30 08:00"))
+    service.push(event("zhenkang/a", "replied", "12-29 20:00"))
+
+
+def test_every_alert_is_told_the_newest_first_with_how_it_was_cleared(fresh: Served) -> None:
+    alerted(fresh)
+    told = fresh.json("/v1/alerts")["alerts"]
+    assert [(a["target"], a["rung"], a["clear_reason"]) for a in told] == [
+        ("complete", "overdue", "late_evidence"), ("reply", "overdue", "late_evidence"),
+        ("complete", "due_today", "completed"), ("reply", "due_today", "completed"),
+    ]  # fmt: skip
+    assert told[0] == {
+        "key": "zhenkang/a", "platform": "zhenkang", "round": 1, "target": "complete", "rung": "overdue",
+        "due_at": "2026-12-30T00:00:00+08:00", "raised_at": "2026-12-30T00:00:00+08:00", "quiet": False,
+        "cleared_at": "2026-12-30T08:00:00+08:00", "clear_reason": "late_evidence",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {}, {"platform": "zhenkang"}, {"platform": "gongan"}, {"county": "gengma"}, {"county": "municipal"},
+        {"rung": "overdue"}, {"rung": "suspended-long"}, {"standing": "true"}, {"standing": "false"},
+        {"county": "zhenkang", "rung": "escalated-2", "standing": "true"},
+    ],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("limit", [1, 3, 500])
+def test_alerts_can_be_narrowed_and_paged(board: Served, query: dict[str, str], limit: int) -> None:
+    everything = board.json("/v1/alerts", limit=500)["alerts"]
+    county = {slug: "municipal" if slug in ("lincang", "gongan") else slug for slug in REGISTRY}
+
+    def wanted(alert: Any) -> bool:
+        said = {"platform": alert["platform"], "county": county[alert["platform"]], "rung": alert["rung"]}
+        return query.items() <= (said | {"standing": "false" if alert["cleared_at"] else "true"}).items()
+
+    found: list[Any] = []
+    cursor: dict[str, str] = {}
+    while True:
+        page = board.json("/v1/alerts", limit=limit, **query, **cursor)
+        found += page["alerts"]
+        if page["next"] is None:
+            break
+        cursor = {"cursor": page["next"]}
+    assert found == [alert for alert in everything if wanted(alert)]
+    assert len(everything) > 6
+
+
+def test_a_case_tells_the_alerts_of_then_as_they_stood_then(fresh: Served) -> None:
+    alerted(fresh)
+
+    def told(as_of: str) -> list[tuple[str, str | None]]:
+        case = fresh.json("/v1/cases/zhenkang/a", as_of=isoformat(at(as_of, 2026)))
+        assert all((a["cleared_at"] is None) == (a["clear_reason"] is None) for a in case["alerts"])
+        return [(a["rung"], a["clear_reason"]) for a in case["alerts"] if a["target"] == "complete"]
+
+    both = [alert["raised_at"] for alert in fresh.json("/v1/alerts", rung="due_today")["alerts"]]
+    assert told("12-29 11:59") == []
+    assert both == [both[0]] * 2
+    assert told("12-30 07:59:59") == [("due_today", None), ("overdue", None)]
+    assert told("12-30 08:00") == [("due_today", "completed"), ("overdue", "late_evidence")]
+    assert fresh.json("/v1/cases/zhenkang/a")["alerts"] == fresh.json("/v1/alerts")["alerts"][::-1]
 
 
 # Rates
@@ -836,6 +909,7 @@ def test_reading_changes_nothing(quarter: Served) -> None:
         "/",
         "/v1/cases",
         "/v1/overdue",
+        "/v1/alerts",
         "/v1/rates",
         "/v1/exports/2022Q1.csv",
         "/metrics",

@@ -9,6 +9,7 @@ from services.alerts.app import case_file_json
 from services.alerts.sql import chunks
 from services.sla.explain import Explanation, explain
 from services.sla.rules import evaluate
+from services.standalone.commands.alerts import alert_line
 from services.standalone.commands.common import (
     INSTANT,
     as_of_option,
@@ -52,6 +53,8 @@ def case_command(key: str, as_of: datetime | None, db: str | None, as_json: bool
         print_json(case_file_json(file, instant))
         return
     _print_case(file.case, rules)
+    for alert in file.alerts:
+        click.echo(f"提醒  {alert_line(alert)}")
     _print_explanations(explain(file.case, rules))
 
 

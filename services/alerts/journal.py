@@ -1,0 +1,102 @@
+"""The journal of alerts, read: each time that one was raised, and how it was cleared."""
+
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+from sqlalchemy import ColumnElement, Connection, select, tuple_
+
+from services.alerts.queries import CursorError, read_cursor, write_cursor
+from services.alerts.tables import STANDS, alerts
+from shared.registry import Registry
+from shared.times import from_micros, to_micros
+
+
+class Alert(Struct, frozen=True):
+    """An alert as it is told. `due_at`: the deadline that it is about, or when a suspension became long."""
+
+    key: str
+    platform: str
+    round: int
+    target: str
+    rung: str
+    due_at: datetime
+    raised_at: datetime
+    quiet: bool
+    cleared_at: datetime | None
+    clear_reason: str | None
+
+
+class AlertFilters(Struct, frozen=True):
+    """What the journal is narrowed to; None: not narrowed. `standing`: not cleared."""
+
+    platform: str | None = None
+    county: str | None = None
+    rung: str | None = None
+    standing: bool | None = None
+
+    def conditions(self, registry: Registry) -> list[ColumnElement[bool]]:
+        found = []
+        if self.platform is not None:
+            found.append(alerts.c.platform == self.platform)
+        if self.county is not None:
+            found.append(alerts.c.platform.in_([p.slug for p in registry if p.county == self.county]))
+        if self.rung is not None:
+            found.append(alerts.c.rung == self.rung)
+        if self.standing is not None:
+            found.append(STANDS if self.standing else ~STANDS)
+        return found
+
+
+class AlertPage(Struct, frozen=True):
+    """Up to `limit` alerts; `next` is the cursor of the page after, None on the last."""
+
+    alerts: list[Alert]
+    next: str | None
+
+
+def list_alerts(
+    connection: Connection, registry: Registry, filters: AlertFilters, limit: int, cursor: str | None
+) -> AlertPage:
+    """The newest first. The cursor stays valid while alerts are raised and cleared."""
+    where = filters.conditions(registry)
+    if cursor:
+        where.append(tuple_(alerts.c.raised_at, alerts.c.id) < _read(cursor))
+    statement = select(alerts).where(*where).order_by(alerts.c.raised_at.desc(), alerts.c.id.desc())
+    rows = connection.execute(statement.limit(limit + 1)).all()
+    page = [_alert(row) for row in rows[:limit]]
+    last = rows[limit - 1] if len(rows) > limit else None
+    return AlertPage(page, None if last is None else write_cursor(f"{last.raised_at} {last.id}"))
+
+
+def alerts_of(connection: Connection, key: str, as_of: datetime) -> list[Alert]:
+    """Those of a case that were raised by then, in order; one that was cleared later is told as it stood then."""
+    limit = to_micros(as_of)
+    rows: list[Any] = []
+    for part in (STANDS, ~STANDS):  # an index for each
+        rows += connection.execute(select(alerts).where(alerts.c.key == key, part, alerts.c.raised_at <= limit)).all()
+    rows.sort(key=lambda row: (row.raised_at, row.id))
+    return [_alert(row, limit) for row in rows]
+
+
+def _alert(row: Any, limit: int | None = None) -> Alert:
+    cleared = row.cleared_at is not None and (limit is None or row.cleared_at <= limit)
+    return Alert(
+        key=row.key,
+        platform=row.platform,
+        round=row.round,
+        target=row.target,
+        rung=row.rung,
+        due_at=from_micros(row.due_at),
+        raised_at=from_micros(row.raised_at),
+        quiet=row.quiet,
+        cleared_at=from_micros(row.cleared_at) if cleared else None,
+        clear_reason=row.clear_reason if cleared else None,
+    )
+
+
+def _read(cursor: str) -> tuple[int, int]:
+    parts = read_cursor(cursor).split(" ")
+    if len(parts) != 2 or not all(part.isascii() and part.isdigit() and len(part) <= 18 for part in parts):
+        raise CursorError("游标无效，请使用上一页返回的 next")
+    return int(parts[0]), int(parts[1])
