@@ -296,7 +296,8 @@ def _expected_row(history: list[CaseEvent], rules: Ruleset, now: datetime) -> Ro
     reply, complete = case.rounds[0].targets.reply, case.rounds[-1].targets.complete
     stopped = case.outcome == "pending" and case.status == "suspended"
     return row | {
-        **{name: getattr(case, name) for name in ("category", "title", "breached", "provisional", "holder")},
+        **{name: getattr(case, name) for name in ("category", "breached", "provisional", "holder")},
+        "title": case.title if len(case.title or "") <= 200 else f"{case.title:.199}…",
         "stage": case.stage and case.stage.value, "outcome": case.outcome and case.outcome.value,
         "suspended": stopped, "month": f"{case.received_at:%Y-%m}", "received_day": f"{case.received_at:%Y-%m-%d}",
         "received_at": _micros(case.received_at), "closed_at": _micros(case.closed_at), "rounds": len(case.rounds),

@@ -20,6 +20,8 @@ from shared.figures import Standing, awaiting, standing
 from shared.rules import Ruleset
 from shared.times import to_micros
 
+LONGEST_TITLE = 200
+
 
 class Evaluated(Struct, frozen=True):
     """A case as of now; `case` is None while all its events lie in the future. `wake_at`: when it changes by itself."""
@@ -113,6 +115,11 @@ def _project(
         clear_alerts(connection, standing_cases, rules, now, recomputed)
 
 
+def cut(title: str | None) -> str | None:
+    """A title for lists: at most `LONGEST_TITLE` characters."""
+    return title if title is None or len(title) <= LONGEST_TITLE else title[: LONGEST_TITLE - 1] + "…"
+
+
 def case_row(item: Evaluated, now_standing: Standing | None) -> dict[str, Any]:
     """The row of `cases`: a case as lists and filters see it; `now_standing` is the case's standing."""
     case = item.case
@@ -131,7 +138,7 @@ def case_row(item: Evaluated, now_standing: Standing | None) -> dict[str, Any]:
         "status": case.status.value,
         "stage": None if case.stage is None else case.stage.value,
         "category": case.category,
-        "title": case.title,
+        "title": cut(case.title),
         "outcome": now_standing.outcome,
         "breached": case.breached,
         "suspended": now_standing.suspended,

@@ -30,7 +30,7 @@ cases = Table(
     Column("status", Text, comment="null: nothing is known yet, all its events lie in the future"),
     Column("stage", Text),
     Column("category", Text),
-    Column("title", Text, comment="de-identified"),
+    Column("title", Text, comment="de-identified; cut when long"),
     Column("outcome", Text),
     Column("breached", Boolean, nullable=False),
     Column("suspended", Boolean, nullable=False, comment="pending with the clock stopped"),

@@ -25,6 +25,9 @@ SCRIPTS = ScriptDirectory(
 OLD = """
 INSERT INTO days VALUES ('zhenkang', '2022-03-30', 2, NULL, NULL, NULL, NULL);
 INSERT INTO days VALUES ('zhenkang', '2022-03-31', 1, 3, 1648742400000000, 7, 't1');
+INSERT INTO cases (key, platform, subject, county, title, breached, suspended, provisional, month, rounds, first_reply,
+  complete, ruleset, events_ahead) SELECT 'a/' || n, 'a', n, 'a', substr(hex(zeroblob(200)), 1, n), 0, 0, 0, '', 0, '', '', '', 0
+  FROM (SELECT 200 AS n UNION SELECT 201);
 INSERT INTO alerts VALUES (5, 'zhenkang/a', 'zhenkang', 1, 'complete', 'overdue', 10, 0, 20, NULL, NULL);
 INSERT INTO alerts VALUES (6, 'zhenkang/a', 'zhenkang', 1, 'reply', 'overdue', 10, 1, 20, 30, 'completed');
 """
@@ -61,6 +64,8 @@ def test_a_database_of_the_first_version_keeps_its_alerts_and_tallies() -> None:
         assert rows(file, "SELECT * FROM days") == [("zhenkang", "2022-03-30", 2), ("zhenkang", "2022-03-31", 1)]
         assert rows(file, "SELECT * FROM tallies") == [("zhenkang", "2022-03-31", 1648742400000000, 7, "t1", 3)]
         assert [row[0] for row in rows(file, "SELECT * FROM alerts ORDER BY id")] == [5, 6]
+        titles = [title for (title,) in rows(file, "SELECT title FROM cases ORDER BY key")]
+        assert titles == ["0" * 200, "0" * 199 + "…"]
         again = "INSERT INTO alerts SELECT NULL, key, platform, round, target, rung, due_at, quiet, 40, NULL, NULL FROM alerts "
         with closing(sqlite3.connect(file)) as connection:
             connection.execute(f"{again} WHERE id = 6")

@@ -161,6 +161,17 @@ def test_a_listed_case_says_what_the_case_itself_says(board: Served) -> None:
             assert (row["due_at"], row["due_day"]) == (complete["due_at"], complete["due_day"])
 
 
+@pytest.mark.parametrize(("length", "listed"), [(199, 199), (200, 200), (201, 199), (5_000, 199)])
+def test_a_long_title_is_cut_in_lists_and_whole_in_the_case(fresh: Served, length: int, listed: int) -> None:
+    title = "题" * length
+    fresh.push(event("zhenkang/long", "received", "12-01 09:00", category="simple_inquiry", title=title))
+    for path in ("/v1/cases", "/v1/overdue"):
+        (case,) = fresh.json(path)["cases"]
+        assert case["title"] == title[:listed] + "…" * (listed < length)
+        assert len(case["title"]) <= 200
+    assert fresh.json("/v1/cases/zhenkang/long")["title"] == title
+
+
 FILTERS = [
     ("platform", "zhenkang"), ("platform", "gengma"), ("county", "municipal"), ("county", "linxiang"),
     ("category", "simple_inquiry"), ("category", "help"), ("holder", "linxiang"), ("holder", "县住建局"),

@@ -18,6 +18,7 @@ COMMENTS = {
 def upgrade() -> None:
     _alerts()
     _tallies()
+    op.execute("UPDATE cases SET title = substr(title, 1, 199) || '…' WHERE length(title) > 200")
     if op.get_context().dialect.name == "postgresql":  # SQLite keeps no comments
         for table, comment in COMMENTS.items():
             op.create_table_comment(table, comment)
