@@ -2,17 +2,17 @@
 
 import base64
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+from sqlalchemy import ColumnElement, CompoundSelect, Connection, Select, and_, func, or_, select, union
 
 from services.alerts.arrivals import tally_gaps
 from services.alerts.projection import row_standing
 from services.alerts.sql import chunks
-from services.alerts.tables import OPEN, cases, due_days, event_counts, figures
+from services.alerts.tables import EVENTS_AHEAD, OPEN, WAKES, cases, due_days, event_counts, figures
 from shared.case import Case, Outcome
 from shared.figures import AWAITING, Figures, Standing, standing, tabulate
 from shared.registry import Registry
@@ -177,9 +177,7 @@ def standings_now(connection: Connection, recall: Recall, months: Iterable[str],
     counted: Counter[Standing] = Counter()
     for row in connection.execute(select(figures).where(figures.c.month.in_(wanted))):
         counted[Standing(*row[:-1])] += row.cases
-    stale = connection.execute(
-        select(cases).where(cases.c.wake_at <= to_micros(now), or_(cases.c.month.in_(wanted), cases.c.events_ahead))
-    ).all()
+    stale = connection.execute(stale_cases(wanted, now)).all()
     for row in stale:
         before = row_standing(row)
         if before is not None and before.month in wanted:
@@ -192,16 +190,25 @@ def standings_now(connection: Connection, recall: Recall, months: Iterable[str],
     return counted
 
 
+def stale_cases(months: Sequence[str], now: datetime) -> Select[Any]:
+    """The rows that may not be as of now and count, or may count, in one of the months."""
+    concerned = or_(cases.c.month.in_(months), EVENTS_AHEAD)
+    return select(cases).where(WAKES, cases.c.wake_at <= to_micros(now), concerned)
+
+
+def keys_of_months(months: Sequence[str]) -> CompoundSelect[Any]:
+    """The keys of all cases that count in one of the months, or may as of some instant; each part by an index."""
+    received = select(cases.c.key).where(cases.c.month.in_(months))
+    return union(received, select(cases.c.key).where(EVENTS_AHEAD)).order_by(cases.c.key)
+
+
 def standings_as_of(
     connection: Connection, recall: Recall, months: Iterable[str], as_of: datetime
 ) -> Counter[Standing]:
     """The standings of the months as of any instant, from the cases themselves."""
     wanted = list(months)
-    keys = connection.execute(
-        select(cases.c.key).where(or_(cases.c.month.in_(wanted), cases.c.events_ahead)).order_by(cases.c.key)
-    ).scalars()
     counted: Counter[Standing] = Counter()
-    for chunk in chunks(keys):
+    for chunk in chunks(connection.execute(keys_of_months(wanted)).scalars()):
         counted.update(s for s in map(standing, recall(connection, chunk, as_of)) if s.month in wanted)
     return counted
 

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
     literal_column,
+    true,
 )
 
 from services.alerts.sql import Id, Text
@@ -30,7 +31,7 @@ cases = Table(
     Column("status", Text, comment="null: nothing is known yet, all its events lie in the future"),
     Column("stage", Text),
     Column("category", Text),
-    Column("title", Text, comment="de-identified; cut when long"),
+    Column("title", Text, comment="de-identified"),
     Column("outcome", Text),
     Column("breached", Boolean, nullable=False),
     Column("suspended", Boolean, nullable=False, comment="pending with the clock stopped"),
@@ -55,6 +56,8 @@ cases = Table(
 OPEN = cases.c.outcome.in_([literal_column("'overdue'"), literal_column("'pending'")])
 WAKES = cases.c.wake_at.is_not(None)
 Index("cases_wake", cases.c.wake_at, sqlite_where=WAKES, postgresql_where=WAKES)
+EVENTS_AHEAD = cases.c.events_ahead.is_(true())
+Index("cases_ahead", cases.c.key, sqlite_where=EVENTS_AHEAD, postgresql_where=EVENTS_AHEAD)
 Index("cases_month", cases.c.month)
 Index("cases_due", cases.c.platform, cases.c.due_at, sqlite_where=OPEN, postgresql_where=OPEN)
 

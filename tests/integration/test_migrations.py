@@ -101,6 +101,8 @@ def test_the_migrations_can_be_written_for_postgresql() -> None:
         environment.configure(dialect_name="postgresql", output_buffer=text, version_table="schema_alerts")
         environment.run_migrations()
     written = text.getvalue()
+    assert "CREATE INDEX cases_ahead ON cases (key) WHERE events_ahead IS true;" in written
+    assert "COMMENT ON TABLE alerts" in written
     assert "ALTER TABLE alerts DROP CONSTRAINT alerts_once;" in written
     assert (
         "CREATE UNIQUE INDEX alerts_once ON alerts (key, round, target, rung, due_at) WHERE cleared_at IS NULL;"

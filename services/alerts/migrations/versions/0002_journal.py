@@ -19,6 +19,14 @@ def upgrade() -> None:
     _alerts()
     _tallies()
     op.execute("UPDATE cases SET title = substr(title, 1, 199) || '…' WHERE length(title) > 200")
+    op.create_index(
+        "cases_ahead",
+        "cases",
+        ["key"],
+        unique=False,
+        sqlite_where=sa.text("events_ahead IS 1"),
+        postgresql_where=sa.text("events_ahead IS true"),
+    )
     if op.get_context().dialect.name == "postgresql":  # SQLite keeps no comments
         for table, comment in COMMENTS.items():
             op.create_table_comment(table, comment)
