@@ -7,7 +7,7 @@ from importlib import import_module
 import click
 
 from services.standalone import VERSION
-from services.standalone.helptext import ChineseGroup
+from shared.helptext import ChineseGroup
 
 COMMANDS = {
     "standalone": ("standalone", "standalone_command"),

@@ -2,13 +2,10 @@
 
 import click
 
-from services.standalone.commands.common import (
-    print_json,
-    ruleset,
-    settings,
-)
-from services.standalone.helptext import ChineseCommand
+from services.standalone.commands.common import print_json, ruleset
 from shared.calendars import days_of_year
+from shared.commandline import settings
+from shared.helptext import ChineseCommand
 from shared.times import FIRST_YEAR, LAST_YEAR
 from shared.workdays import WEEKDAYS, Day
 

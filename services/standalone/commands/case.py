@@ -15,18 +15,17 @@ from services.standalone.commands.common import (
     as_of_option,
     bring_up_to_date,
     db_option,
-    fail,
     now,
     opened,
     print_json,
     require_same_rules,
     ruleset,
-    settings,
 )
 from services.standalone.compose import open_file, recaller
-from services.standalone.helptext import ChineseCommand
 from shared.case import Case, Target, encode_case
+from shared.commandline import fail, settings
 from shared.events import Received, ReceivedData
+from shared.helptext import ChineseCommand
 from shared.rules import Ruleset
 from shared.times import isoformat, show
 from shared.workdays import WEEKDAYS

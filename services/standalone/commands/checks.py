@@ -3,18 +3,11 @@
 import click
 import msgspec
 
-from services.standalone.commands.common import (
-    db_option,
-    fail,
-    now,
-    opened,
-    progress,
-    ruleset,
-    settings,
-)
-from services.standalone.helptext import ChineseCommand
+from services.standalone.commands.common import db_option, now, opened, progress, ruleset
 from services.standalone.log import buried
 from services.standalone.reconcile import reconcile as find_differences
+from shared.commandline import fail, settings
+from shared.helptext import ChineseCommand
 from shared.times import show
 
 

@@ -1,12 +1,9 @@
-"""What the commands share: failing with one line, reading settings and rules, opening the database, progress on a terminal."""
+"""What the commands share: reading the rules, opening the database, progress on a terminal."""
 
-import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 import msgspec
@@ -21,27 +18,13 @@ from services.standalone.database import Database, DatabaseUnusableError, databa
 from services.standalone.log import positions
 from services.standalone.prepare import prepare
 from services.standalone.troubles import explain
+from shared.commandline import fail
 from shared.config import ConfigError
 from shared.deployment import load_ruleset
 from shared.migrations import SchemaError
 from shared.rules import Ruleset
-from shared.settings import Settings, SettingsError, read_settings
+from shared.settings import Settings
 from shared.times import InstantError, parse_instant
-
-
-def fail(message: str) -> NoReturn:
-    """One clear line on standard error, exit code 1."""
-    for line in message.splitlines():
-        click.echo(f"liuyan：{line}", err=True)
-    sys.exit(1)
-
-
-def settings() -> Settings:
-    file = os.environ.get("LIUYAN_CONFIG")
-    try:
-        return read_settings(os.environ, Path(file) if file else None)
-    except SettingsError as error:
-        fail(str(error))
 
 
 def ruleset(found: Settings) -> Ruleset:

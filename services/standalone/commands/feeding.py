@@ -11,17 +11,16 @@ from services.standalone.clock import SystemClock
 from services.standalone.commands.common import (
     bring_up_to_date,
     db_option,
-    fail,
     now,
     opened,
     progress,
     require_known_platforms,
     require_same_rules,
     ruleset,
-    settings,
 )
-from services.standalone.helptext import ChineseCommand
 from services.standalone.replay import replay
+from shared.commandline import fail, settings
+from shared.helptext import ChineseCommand
 
 
 @click.command("replay", cls=ChineseCommand)

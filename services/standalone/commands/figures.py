@@ -10,19 +10,11 @@ from rich.table import Table
 
 from services.alerts import queries
 from services.alerts.exports import FORMATS, Report, export
-from services.standalone.commands.common import (
-    as_of_option,
-    bring_up_to_date,
-    db_option,
-    fail,
-    now,
-    opened,
-    ruleset,
-    settings,
-)
+from services.standalone.commands.common import as_of_option, bring_up_to_date, db_option, now, opened, ruleset
 from services.standalone.compose import recaller
-from services.standalone.helptext import ChineseCommand
+from shared.commandline import fail, settings
 from shared.figures import Period, PeriodError
+from shared.helptext import ChineseCommand
 from shared.times import show
 
 

@@ -6,14 +6,9 @@ import click
 
 from services.ingest.keys import FRESH_SECONDS, create_key, list_keys, revoke_key
 from services.standalone.clock import SystemClock
-from services.standalone.commands.common import (
-    db_option,
-    fail,
-    opened,
-    ruleset,
-    settings,
-)
-from services.standalone.helptext import ChineseCommand, ChineseGroup
+from services.standalone.commands.common import db_option, opened, ruleset
+from shared.commandline import fail, settings
+from shared.helptext import ChineseCommand, ChineseGroup
 from shared.times import show
 
 

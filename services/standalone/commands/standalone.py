@@ -17,20 +17,13 @@ from services.alerts.sweep import Raised
 from services.ingest.keys import create_key, list_keys
 from services.standalone import VERSION
 from services.standalone.clock import AcceleratedClock, Clock, SystemClock
-from services.standalone.commands.common import (
-    db_option,
-    fail,
-    opened,
-    progress,
-    require_known_platforms,
-    ruleset,
-    settings,
-)
+from services.standalone.commands.common import db_option, opened, progress, require_known_platforms, ruleset
 from services.standalone.compose import create_app, metrics_registry
 from services.standalone.database import Database
 from services.standalone.engine import Engine
-from services.standalone.helptext import ChineseCommand
 from services.standalone.server import PortTakenError, bind, serve
+from shared.commandline import fail, settings
+from shared.helptext import ChineseCommand
 from shared.logs import configure_logs
 from shared.rules import Ruleset
 from shared.settings import Settings

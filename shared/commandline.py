@@ -1,0 +1,25 @@
+"""What the commands of both forms share: failing with one line, and reading the settings."""
+
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from shared.settings import Settings, SettingsError, read_settings
+
+
+def fail(message: str) -> NoReturn:
+    """One clear line on standard error, exit code 1."""
+    for line in message.splitlines():
+        click.echo(f"liuyan：{line}", err=True)
+    sys.exit(1)
+
+
+def settings() -> Settings:
+    file = os.environ.get("LIUYAN_CONFIG")
+    try:
+        return read_settings(os.environ, Path(file) if file else None)
+    except SettingsError as error:
+        fail(str(error))
