@@ -133,6 +133,8 @@ PURPOSES = {
     "platforms": "The platforms (TOML); unset: the ten of 临沧市.",
     "policy": "The targets and limits (TOML); unset: the shipped defaults.",
     "calendar": "Newer holiday notices and the counties' own days (TOML); unset: none.",
+    "kafka": "The brokers' addresses, separated by commas; for the distributed form only.",
+    "environment": "`production` refuses a Kafka with too few copies, `development` warns.",
     "log": "Format of the log: `auto` is text on a terminal and JSON elsewhere.",
 }
 

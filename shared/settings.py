@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from msgspec import Struct
 
 from shared.config.table import ConfigError, parse_table
 from shared.logs import LogFormat
+
+Environment = Literal["development", "production"]
 
 
 class Setting(Struct, frozen=True):
@@ -30,6 +32,13 @@ SETTINGS = (
     Setting("platforms", "path", None, "平台登记表（TOML）；不设即临沧市的十个平台"),
     Setting("policy", "path", None, "时限规则（TOML）；不设即随附的默认规则"),
     Setting("calendar", "path", None, "日历补充文件（TOML）：新通知与县区自己的日子；不设即没有补充"),
+    Setting("kafka", "text", "127.0.0.1:9092", "Kafka 的地址，多个用逗号分开；只用于分布式部署"),
+    Setting(
+        "environment",
+        "|".join(get_args(Environment)),
+        "development",
+        "部署：production 拒绝副本不足的 Kafka，development 只提醒",
+    ),
     Setting("log", "|".join(get_args(LogFormat)), "auto", "日志格式：auto 在终端上为文字，否则为 JSON"),
 )
 """All settings, with the default and what they are for (docs/settings.md lists them; tested)."""
@@ -50,6 +59,8 @@ class Settings(Struct, frozen=True):
     platforms: Path | None
     policy: Path | None
     calendar: Path | None
+    kafka: str
+    environment: Environment
     log: LogFormat
 
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,6 +13,9 @@ from tests.enginekit import ON_POSTGRES
 
 ONLY_SQLITE = pytest.mark.parametrize("each_database", ["sqlite"], indirect=True)
 """For a test, among those on each database, that is about the file."""
+
+if TYPE_CHECKING:
+    from services.distributed.broker import Broker
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +43,13 @@ def each_database(request: pytest.FixtureRequest) -> Iterator[str]:
     token = ON_POSTGRES.set(request.param == "postgresql")
     yield request.param
     ON_POSTGRES.reset(token)
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Broker]":
+    """A real broker with the product's topics, for all tests of the session; where it cannot be, they are skipped (in CI: fail)."""
+    from tests.kafkakit import create_topics, own_broker
+
+    with own_broker(tmp_path_factory.mktemp("kafka")) as started:
+        create_topics(started.address)
+        yield started

@@ -22,8 +22,11 @@ COMMANDS = {
     "export": ("figures", "export_command"),
     "reconcile": ("checks", "reconcile_command"),
     "dead-letters": ("checks", "dead_letters_command"),
+    "broker": ("services.distributed.commands.broker", "broker_group"),
+    "topics": ("services.distributed.commands.topics", "topics_group"),
 }
-"""Command -> where it is; imported only when it is called, so that `liuyan --help` is quick."""
+"""Command -> where it is: a module of `services.standalone.commands`, or its whole name; imported only when it is called, so
+that `liuyan --help` is quick."""
 
 HELP = {
     "standalone": "启动服务：一个进程、一个 SQLite 文件",
@@ -38,6 +41,8 @@ HELP = {
     "export": "统计期的件数与比率：json、csv、通报文字",
     "reconcile": "由日志重新计算并核对全部数字",
     "dead-letters": "不能使用的事件及原因",
+    "broker": "开发用的 Kafka：启动、停止、查看",
+    "topics": "Kafka 的主题：建立、核对",
 }
 
 
@@ -49,7 +54,8 @@ class _Commands(ChineseGroup):
         if name not in COMMANDS:
             return None
         module, attribute = COMMANDS[name]
-        command: click.Command = getattr(import_module(f"services.standalone.commands.{module}"), attribute)
+        full = module if "." in module else f"services.standalone.commands.{module}"
+        command: click.Command = getattr(import_module(full), attribute)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -129,7 +135,9 @@ def _translate(message: str) -> str:
         ("is not one of", "应为其中之一："),
         ("does not exist.", "不存在"),
         ("is a directory.", "是文件夹，不是文件"),
+        ("is a file.", "是文件，不是文件夹"),
         ("is not readable.", "读不出来"),
+        ("Directory ", "文件夹 "),
         ("File ", "文件 "),
     )
     for english, chinese in words:

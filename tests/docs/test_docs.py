@@ -74,7 +74,13 @@ def test_translations_have_the_same_shape(page: Path, translation: Path) -> None
 
 
 def test_the_readmes_and_the_pages_for_users_are_translated() -> None:
-    assert [name(page) for page, _ in PAIRS] == ["README.md", "docs/city.md", "docs/operations.md", "docs/rules.md"]
+    assert [name(page) for page, _ in PAIRS] == [
+        "README.md",
+        "docs/city.md",
+        "docs/distributed.md",
+        "docs/operations.md",
+        "docs/rules.md",
+    ]
 
 
 @pytest.mark.parametrize("file", COMMITTED, ids=name)

@@ -22,7 +22,13 @@ DEADLINES = json.loads((Path(__file__).parents[1] / "acceptance" / "deadlines.js
 CHINESE = re.compile("[\u4e00-\u9fff]")
 THEN = isoformat(AS_OF)
 BY_DAYS = {1: "simple_inquiry", 3: "correction", 5: "inquiry"}
-HELP = [[], *([name] for name in COMMANDS), *(["keys", name] for name in ("create", "list", "revoke"))]
+HELP = [
+    [],
+    *([name] for name in COMMANDS),
+    *(["keys", name] for name in ("create", "list", "revoke")),
+    *(["broker", name] for name in ("up", "down", "status")),
+    *(["topics", name] for name in ("apply", "check")),
+]
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +117,7 @@ def test_the_version_is_told() -> None:
     assert re.fullmatch(r"liuyan \d+\.\d+\.\d+\n", ran("--version").out)
 
 
-@pytest.mark.parametrize("words", [[], ["keys"]], ids=["liuyan", "keys"])
+@pytest.mark.parametrize("words", [[], ["keys"], ["broker"], ["topics"]], ids=["liuyan", "keys", "broker", "topics"])
 def test_without_a_command_the_help_is_shown_as_wrong_usage(words: list[str]) -> None:
     finished = liuyan(*words)
     assert (finished.code, finished.raw) == (2, b"")
