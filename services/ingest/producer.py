@@ -1,0 +1,51 @@
+"""kafka-python's producer as ingest needs it, and how to get rid of one.
+
+A producer that has failed to deliver has to be replaced: in kafka-python 3.0.12 an idempotent one never sends again once a batch
+that it had tried has expired (it drops its producer id and asks for no new one), and the events given to it later never fail.
+"""
+
+import contextlib
+from typing import Any
+
+from shared.kafka import await_listener, servers
+from shared.topics import MESSAGES, MIB
+
+DELIVERY_SECONDS = 10.0  # for the brokers' acknowledgement, all attempts together
+
+
+def producer(bootstrap: str, delivery: float = DELIVERY_SECONDS, patience: float = 1.0) -> Any:
+    """kafka-python's producer: idempotent, acknowledged by all replicas in sync.
+
+    Raises ValueError for a wrong address, KafkaError when nobody answers within the patience.
+    """
+    from kafka import KafkaProducer
+    from kafka.errors import KafkaTimeoutError
+
+    addresses = servers(bootstrap)
+    if not await_listener(addresses, patience):
+        raise KafkaTimeoutError(f"nobody listens on {bootstrap}")
+    return KafkaProducer(
+        bootstrap_servers=addresses,
+        client_id="liuyan-ingest",
+        enable_idempotence=True,
+        acks="all",
+        allow_auto_create_topics=False,
+        delivery_timeout_ms=round(delivery * 1000),
+        request_timeout_ms=round(delivery * 500),
+        max_block_ms=round(delivery * 1000),
+        max_request_size=MESSAGES.max_bytes,
+        batch_size=MIB // 8,
+        reconnect_backoff_max_ms=1000,
+        bootstrap_timeout_ms=round((patience + 5) * 1000),
+    )
+
+
+def dispose(producer: Any) -> None:
+    """Close it at once: what the brokers have not acknowledged fails.
+
+    `close` alone would wait for what a stuck producer never sends, and then leave it as it is.
+    """
+    with contextlib.suppress(Exception):
+        producer._sender.force_close()  # noqa: SLF001 - there is no other way to end a stuck one
+        producer._sender.join(5)  # noqa: SLF001
+        producer.close(timeout=1)
