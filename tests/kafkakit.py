@@ -42,10 +42,12 @@ def create_topics(address: str) -> None:
 
 
 def records(address: str, topic: str, since: dict[int, int] | None = None) -> list[Any]:
-    """All records of the topic, partition by partition, from the offsets of `since` on."""
+    """All committed records of the topic, partition by partition, from the offsets of `since` on."""
     from kafka import KafkaConsumer, TopicPartition
 
-    consumer = KafkaConsumer(bootstrap_servers=address, enable_auto_commit=False, group_id=None)
+    consumer = KafkaConsumer(
+        bootstrap_servers=address, enable_auto_commit=False, group_id=None, isolation_level="read_committed"
+    )
     try:
         partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic))]
         consumer.assign(partitions)

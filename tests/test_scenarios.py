@@ -140,7 +140,7 @@ def differences(expected: Any, actual: Any, place: str = "") -> list[str]:
 
 @pytest.mark.parametrize(
     "engine",
-    [pytest.param(e, id=e.name, marks=() if e.name == "fold" else pytest.mark.slow) for e in ENGINES],
+    [pytest.param(e, id=e.name, marks=pytest.mark.slow if e.name == "embedded" else ()) for e in ENGINES],
 )
 @pytest.mark.parametrize(
     ("stem", "scenario"), [pytest.param(stem, found, id=f"{stem}: {found.name}") for stem, found in scenarios()]

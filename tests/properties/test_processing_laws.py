@@ -3,7 +3,6 @@ they mean, and each message that is not in one is a dead letter."""
 
 from collections.abc import Iterable, Sequence
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,8 +13,6 @@ from shared.records import CaseRecord, decode_record, encode_record
 from tests.builders import at, event
 from tests.enginekit import tally
 from tests.properties.test_engine_laws import CHANGED, RULES, STORIES, Story, laws
-
-pytestmark = pytest.mark.slow
 
 
 def messages(events: Iterable[Event]) -> list[Message]:

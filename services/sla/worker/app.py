@@ -20,10 +20,10 @@ from services.sla.worker.ledger import Ledger, Letter, Place
 from services.sla.worker.watchdog import Watchdog
 from shared.records import decode_record, encode_letter, encode_record
 from shared.rules import Ruleset
+from shared.topics import CASES, DEAD_LETTERS, MESSAGES
 
 logger = structlog.get_logger("sla")
 
-MESSAGES, CASES, DEAD_LETTERS = "liuyan.messages.v1", "liuyan.cases.v1", "liuyan.dead-letters.v1"
 GROUP = "liuyan-sla"
 MAX_MESSAGES = 2_000  # in one batch
 WITHIN_SECONDS = 0.02  # for a batch to fill
@@ -50,13 +50,13 @@ def make_app(bootstrap: str, instance: str, partitions: int, rules: Ruleset, wat
         topic_allow_declare=False,
         web_enabled=False,
     )
-    source = app.topic(MESSAGES, **RAW)
+    source = app.topic(MESSAGES.name, **RAW)
     ledger = Ledger(
         app,
         name="cases",
         key_type=bytes,
         value_type=bytes,
-        changelog_topic=app.topic(CASES, **RAW),
+        changelog_topic=app.topic(CASES.name, **RAW),
         partitions=partitions,
     )
     ledger.place = Place(bootstrap, GROUP)
@@ -120,7 +120,7 @@ class Processor:
             await self._ledger.put(
                 partition,
                 [(record.key.encode(), encode_record(record)) for record in done.records],
-                [Letter(DEAD_LETTERS, None, encode_letter(letter)) for letter in done.letters],
+                [Letter(DEAD_LETTERS.name, None, encode_letter(letter)) for letter in done.letters],
             )
 
 

@@ -18,8 +18,10 @@ import faust
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from faust.types import TP
 
+from shared.topics import CASES
+
 REQUEST_SECONDS = 20  # how long one request to the broker may take
-RECORD_BYTES = 8 * 1024 * 1024  # the largest record: all the events of a case
+RECORD_BYTES = CASES.max_bytes  # the largest record: all the events of a case
 
 
 class Place(NamedTuple):

@@ -8,8 +8,9 @@ import msgspec
 from services.alerts.journal import Alert, AlertFilters, list_alerts
 from services.alerts.queries import MAX_LIMIT
 from services.alerts.rungs import NEXT_RUNG
-from services.standalone.commands.common import db_option, opened, ruleset, settings
-from services.standalone.helptext import ChineseCommand
+from services.standalone.commands.common import db_option, opened, ruleset
+from shared.commandline import settings
+from shared.helptext import ChineseCommand
 from shared.times import show
 from shared.zh import CLEARED, RUNGS, TARGETS
 

@@ -1,0 +1,146 @@
+"""The SLA processor as processes on a real Kafka: killed, stopped and continued, two at once; the records are what the rules say."""
+
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
+from typing import Any
+
+import pytest
+
+from services.distributed.broker import Broker
+from services.sla.processing import Message, process
+from services.sla.worker.app import EXIT
+from shared.events import Event, encode_event
+from shared.records import CaseRecord, decode_record
+from shared.rules import Ruleset
+from shared.topics import CASES, DEAD_LETTERS, MESSAGES, message_key
+from tests.builders import event, shuffled
+from tests.kafkakit import create_topics, own_broker, records
+
+pytestmark = pytest.mark.slow
+
+PATIENCE = 90.0
+PROGRAM = """
+import sys
+from services.sla.worker.run import run
+from shared.deployment import load_ruleset
+from shared.topics import CASES
+run(sys.argv[1], sys.argv[2], CASES.partitions, load_ruleset())
+"""
+
+
+@pytest.fixture
+def own_kafka(tmp_path: Path) -> Iterator[Broker]:
+    with own_broker(tmp_path / "kafka") as started:
+        create_topics(started.address)
+        yield started
+
+
+@contextmanager
+def worker(kafka: Broker, name: str) -> Iterator[subprocess.Popen[bytes]]:
+    started = subprocess.Popen([sys.executable, "-c", PROGRAM, kafka.address, name], stderr=subprocess.DEVNULL)
+    try:
+        yield started
+    finally:
+        started.kill()
+        started.wait()
+
+
+def story(run: str) -> list[Event]:
+    """Some hundred cases, shuffled, with duplicates and conflicts."""
+    names = ("received", "accepted", "replied", "completed", "reopened")
+    events = [
+        event(f"{run}-{number}-{name}", name, f"03-0{day} 09:00", subject=f"{run}-{number}")
+        for number in range(300)
+        for day, name in enumerate(names, 1)
+    ]
+    conflicts = [
+        event(f"{run}-{number}-replied", "withdrawn", "03-02 08:00", subject=f"{run}-{number}") for number in range(20)
+    ]
+    return shuffled([*events, *events[:200], *conflicts], seed=7)
+
+
+def feed(kafka: Broker, events: Sequence[Event]) -> None:
+    from kafka import KafkaProducer
+
+    producer = KafkaProducer(bootstrap_servers=kafka.address)
+    for found in events:
+        producer.send(MESSAGES.name, encode_event(found), message_key(found))
+    producer.send(MESSAGES.name, b"{", b"poison")
+    producer.flush()
+    producer.close()
+
+
+def latest(kafka: Broker) -> dict[str, CaseRecord]:
+    found: dict[str, CaseRecord] = {}
+    for record in records(kafka.address, CASES.name):
+        value = decode_record(record.value)
+        assert value.revision == (found[value.key].revision if value.key in found else 0) + 1
+        found[value.key] = value
+    return found
+
+
+def expected(kafka: Broker, rules: Ruleset) -> tuple[dict[str, Any], set[str]]:
+    """What the rules make of the topic as it is."""
+    messages = [
+        Message(r.key, r.value, f"{r.topic}/{r.partition}/{r.offset}") for r in records(kafka.address, MESSAGES.name)
+    ]
+    done = process({}, messages, rules)
+    return {r.key: (r.events, r.case) for r in done.records}, {letter.origin for letter in done.letters}
+
+
+def until_done(kafka: Broker, rules: Ruleset) -> None:
+    """Waits, with a bound, until the records and the dead letters are what the rules say."""
+    wanted, letters = expected(kafka, rules)
+    end = time.monotonic() + PATIENCE
+    while True:
+        found = {key: (record.events, record.case) for key, record in latest(kafka).items()}
+        buried = {letter_origin(record.value) for record in records(kafka.address, DEAD_LETTERS.name)}
+        if found == wanted and buried == letters:
+            return
+        assert time.monotonic() < end, (len(found), len(wanted), len(buried), len(letters))
+        time.sleep(0.5)
+
+
+def letter_origin(value: bytes) -> str:
+    import msgspec
+
+    return str(msgspec.json.decode(value)["origin"])
+
+
+def test_killed_again_and_again_it_goes_on_where_it_was(own_kafka: Broker, rules: Ruleset) -> None:
+    seed = random.randrange(10**6)  # noqa: S311
+    chance = random.Random(seed)  # noqa: S311
+    print(f"seed {seed}")
+    feed(own_kafka, story("a"))
+    for _ in range(3):
+        with worker(own_kafka, "one") as killed:
+            time.sleep(chance.uniform(2.0, 6.0))
+            killed.send_signal(SIGKILL)
+    with worker(own_kafka, "one") as last:
+        until_done(own_kafka, rules)
+        feed(own_kafka, story("a"))
+        feed(own_kafka, story("b"))
+        until_done(own_kafka, rules)
+        last.send_signal(SIGTERM)
+        assert last.wait(PATIENCE) == 0
+
+
+def test_a_stopped_process_that_comes_back_writes_nothing_any_more(own_kafka: Broker, rules: Ruleset) -> None:
+    with worker(own_kafka, "one") as one, worker(own_kafka, "two"):
+        feed(own_kafka, story("a"))
+        until_done(own_kafka, rules)
+        feed(own_kafka, story("b"))
+        one.send_signal(SIGSTOP)
+        until_done(own_kafka, rules)
+        feed(own_kafka, story("c"))
+        until_done(own_kafka, rules)
+        one.send_signal(SIGCONT)
+        feed(own_kafka, story("d"))
+        until_done(own_kafka, rules)
+        assert one.poll() in (None, EXIT)
