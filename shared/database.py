@@ -22,14 +22,11 @@ class DatabaseUnusableError(Exception):
     """The database cannot be used; the message is one line with the remedy."""
 
 
-class Postgres:
-    """Connections to one database: writers at READ COMMITTED, durable when committed; readers see a snapshot and cannot write."""
+class Connections:
+    """To one database: those that write, and those that read a snapshot."""
 
-    def __init__(self, url: URL, writers: int = WRITERS, readers: int = READERS) -> None:
-        waits = f"-c lock_timeout={LOCK_SECONDS}s -c idle_in_transaction_session_timeout={IDLE_SECONDS}s"
-        self._writer = _engine(url, "READ COMMITTED", f"{waits} -c synchronous_commit=on", writers)
-        limits = f"{waits} -c statement_timeout={READ_SECONDS}s -c default_transaction_read_only=on"
-        self._reader = _engine(url, "REPEATABLE READ", limits, readers)
+    def __init__(self, writer: Engine, reader: Engine) -> None:
+        self._writer, self._reader = writer, reader
 
     def writing(self) -> AbstractContextManager[Connection]:
         """A transaction: committed durably at the end of the block, rolled back on an exception.
@@ -45,6 +42,18 @@ class Postgres:
     def close(self) -> None:
         self._writer.dispose()
         self._reader.dispose()
+
+
+class Postgres(Connections):
+    """Writers at READ COMMITTED, durable when committed; readers see a snapshot and cannot write."""
+
+    def __init__(self, url: URL, writers: int = WRITERS, readers: int = READERS) -> None:
+        waits = f"-c lock_timeout={LOCK_SECONDS}s -c idle_in_transaction_session_timeout={IDLE_SECONDS}s"
+        limits = f"{waits} -c statement_timeout={READ_SECONDS}s -c default_transaction_read_only=on"
+        super().__init__(
+            _engine(url, "READ COMMITTED", f"{waits} -c synchronous_commit=on", writers),
+            _engine(url, "REPEATABLE READ", limits, readers),
+        )
 
 
 def open_postgres(text: str, histories: Mapping[str, Path], writers: int = WRITERS, readers: int = READERS) -> Postgres:

@@ -26,6 +26,19 @@ def listens(address: str) -> bool:
         return False
 
 
+def reachable(bootstrap: str, seconds: float) -> list[str]:
+    """The brokers' addresses, when one of them takes connections within the time.
+
+    Raises ValueError for a wrong address, KafkaTimeoutError when nobody listens.
+    """
+    from kafka.errors import KafkaTimeoutError
+
+    addresses = servers(bootstrap)
+    if not await_listener(addresses, seconds):
+        raise KafkaTimeoutError(f"nobody listens on {bootstrap}")
+    return addresses
+
+
 def await_listener(addresses: list[str], seconds: float) -> bool:
     """Whether one of them takes connections within the time.
 

@@ -6,7 +6,12 @@ import msgspec
 from msgspec import Struct
 
 from shared.case import Case
-from shared.events import Event
+from shared.events import Event, Tally
+
+
+def record_key(event: Event) -> str:
+    """The key that an event is sent and recorded under: its case's, or its platform's for a tally."""
+    return event.platform if isinstance(event, Tally) else event.key
 
 
 class CaseRecord(Struct, frozen=True):

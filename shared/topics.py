@@ -4,7 +4,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-from shared.events import Event, Tally
+from shared.events import Event
+from shared.records import record_key
 
 Cleanup = Literal["delete", "compact"]
 
@@ -51,4 +52,4 @@ TOPICS = (MESSAGES, CASES, ALERTS, RATES, DEAD_LETTERS)
 
 def message_key(event: Event) -> bytes:
     """The key in `liuyan.messages.v1`: all events of a case stand in one partition, in their order; so do a platform's tallies."""
-    return (event.platform if isinstance(event, Tally) else event.key).encode()
+    return record_key(event).encode()

@@ -108,8 +108,7 @@ def do(job: dict[str, Any], rules: Ruleset, tell: Any) -> None:
 def main() -> None:
     rules = load_ruleset()
     for module, _ in COMMANDS.values():  # imported before the first fork
-        if "." not in module:  # those of the distributed form, which crash in processes of their own, are named in full
-            import_module(f"services.standalone.commands.{module}")
+        import_module(module)
     wire = os.dup(1)
     os.dup2(2, 1)  # what the application prints is not part of what is told
 

@@ -126,6 +126,9 @@ def reading_routes(reader: Reader) -> list[Any]:
             raise ProblemError(problem(400, "invalid_parameter", f"查询参数 {name} 没有这个值；可用的有：{usable}"))
         return value
 
+    def place(platform: str | None, county: str | None) -> tuple[str | None, str | None]:
+        return known(platform, "platform", registry.slugs), known(county, "county", list(registry.county_names))
+
     def paged(read: Callable[[Connection], Page | AlertPage]) -> Response[bytes]:
         try:
             with reader.rooms.present.entered(), reader.reading() as connection:
@@ -155,8 +158,7 @@ def reading_routes(reader: Reader) -> list[Any]:
     ) -> Response[bytes]:
         """按平台登记顺序、再按留言编号排列；用 next 作为 cursor 取下一页。"""
         filters = Filters(
-            known(platform, "platform", registry.slugs),
-            known(county, "county", list(registry.county_names)),
+            *place(platform, county),
             category,
             known(status, "status", [s.value for s in Status]),
             known(outcome, "outcome", [o.value for o in Outcome]),
@@ -183,8 +185,7 @@ def reading_routes(reader: Reader) -> list[Any]:
     ) -> Response[bytes]:
         """截止时间最早的在前。"""
         filters = Filters(
-            known(platform, "platform", registry.slugs),
-            known(county, "county", list(registry.county_names)),
+            *place(platform, county),
             category,
             holder=holder,
         )
@@ -212,8 +213,7 @@ def reading_routes(reader: Reader) -> list[Any]:
     ) -> Response[bytes]:
         """每一次提醒：何时提出、何时解除及原因，最新提出的在前。"""
         filters = AlertFilters(
-            known(platform, "platform", registry.slugs),
-            known(county, "county", list(registry.county_names)),
+            *place(platform, county),
             known(rung, "rung", list(NEXT_RUNG)),
             standing,
         )

@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, bindparam, select, update
 
 from services.alerts.rungs import DUE_TODAY, SUSPENSION
-from services.alerts.tables import alerts
+from services.alerts.tables import STANDS, alerts
 from shared.case import Case, Round, Verdict
 from shared.rules import Ruleset
 from shared.times import from_micros, to_micros
 
-_STANDING = select(alerts).where(alerts.c.key.in_(bindparam("keys", expanding=True)), alerts.c.cleared_at.is_(None))
+_STANDING = select(alerts).where(alerts.c.key.in_(bindparam("keys", expanding=True)), STANDS)
 _CLEAR = (
     update(alerts)
     .where(alerts.c.id == bindparam("alert"))
@@ -38,7 +38,7 @@ def clear_premature(connection: Connection, keys: Sequence[str], now: datetime) 
     connection.execute(
         update(alerts)
         .where(alerts.c.key.in_(keys), alerts.c.due_at > to_micros(now), alerts.c.rung != DUE_TODAY)
-        .where(alerts.c.cleared_at.is_(None))
+        .where(STANDS)
         .values(cleared_at=to_micros(now), clear_reason="recomputed")
     )
 

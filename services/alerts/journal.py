@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, select, tuple_
 
-from services.alerts.queries import CursorError, read_cursor, write_cursor
+from services.alerts.queries import read_cursor, read_number, write_cursor
 from services.alerts.tables import STANDS, alerts
 from shared.registry import Registry
 from shared.times import from_micros, to_micros
@@ -96,7 +96,5 @@ def _alert(row: Any, limit: int | None = None) -> Alert:
 
 
 def _read(cursor: str) -> tuple[int, int]:
-    parts = read_cursor(cursor).split(" ")
-    if len(parts) != 2 or not all(part.isascii() and part.isdigit() and len(part) <= 18 for part in parts):
-        raise CursorError("游标无效，请使用上一页返回的 next")
-    return int(parts[0]), int(parts[1])
+    raised_at, _, number = read_cursor(cursor).partition(" ")
+    return read_number(raised_at), read_number(number)

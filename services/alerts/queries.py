@@ -73,6 +73,9 @@ class Page(Struct, frozen=True):
 class CursorError(ValueError):
     """A cursor that this service did not give."""
 
+    def __init__(self) -> None:
+        super().__init__("游标无效，请使用上一页返回的 next")
+
 
 def list_cases(connection: Connection, registry: Registry, filters: Filters, limit: int, cursor: str | None) -> Page:
     """Cases in the order registry, then subject (code points). The cursor stays valid while cases arrive."""
@@ -146,21 +149,26 @@ def read_cursor(cursor: str) -> str:
     try:
         return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
     except ValueError as error:
-        raise CursorError("游标无效，请使用上一页返回的 next") from error
+        raise CursorError from error
 
 
 def _read_key_cursor(cursor: str, registry: Registry) -> tuple[str, str]:
     platform, _, subject = read_cursor(cursor).partition("/")
     if platform not in registry or not subject:
-        raise CursorError("游标无效，请使用上一页返回的 next")
+        raise CursorError
     return platform, subject
 
 
 def _read_overdue_cursor(cursor: str) -> tuple[int, str]:
     due_at, _, key = read_cursor(cursor).partition(" ")
-    if not due_at.isascii() or not due_at.isdigit() or len(due_at) > 18:
-        raise CursorError("游标无效，请使用上一页返回的 next")
-    return int(due_at), key
+    return read_number(due_at), key
+
+
+def read_number(text: str) -> int:
+    """A number of a cursor. Raises CursorError."""
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise CursorError
+    return int(text)
 
 
 def all_keys(connection: Connection, registry: Registry, platform: str | None = None) -> Iterator[str]:

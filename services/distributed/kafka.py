@@ -5,7 +5,7 @@ from typing import Any
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError, KafkaTimeoutError
 
-from shared.kafka import await_listener, servers
+from shared.kafka import reachable
 
 __all__ = ["KafkaError", "KafkaTimeoutError", "admin_client"]
 
@@ -15,11 +15,8 @@ def admin_client(bootstrap: str, seconds: float = 10) -> Any:
 
     Raises ValueError for a wrong address, KafkaError when nobody answers in time.
     """
-    addresses = servers(bootstrap)
-    if not await_listener(addresses, seconds):
-        raise KafkaTimeoutError(f"nobody listens on {bootstrap}")
     return KafkaAdminClient(
-        bootstrap_servers=addresses,
+        bootstrap_servers=reachable(bootstrap, seconds),
         client_id="liuyan-admin",
         bootstrap_timeout_ms=round(seconds * 1000),
         request_timeout_ms=round(seconds * 1000),

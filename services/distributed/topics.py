@@ -50,7 +50,8 @@ def create_missing(admin: Any, environment: Environment, topics: Iterable[Topic]
     brokers = len(admin.describe_cluster()["brokers"])
     replication = REPLICATION if environment == "production" else min(REPLICATION, brokers)
     min_isr = min(MIN_ISR, replication)
-    missing = [topic for topic in topics if topic.name not in observe(admin, topics)]
+    existing = observe(admin, topics)
+    missing = [topic for topic in topics if topic.name not in existing]
     created = []
     for topic in missing:
         wanted = {

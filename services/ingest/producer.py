@@ -7,7 +7,7 @@ that it had tried has expired (it drops its producer id and asks for no new one)
 import contextlib
 from typing import Any
 
-from shared.kafka import await_listener, servers
+from shared.kafka import reachable
 from shared.topics import MESSAGES, MIB
 
 DELIVERY_SECONDS = 10.0  # for the brokers' acknowledgement, all attempts together
@@ -19,13 +19,9 @@ def producer(bootstrap: str, delivery: float = DELIVERY_SECONDS, patience: float
     Raises ValueError for a wrong address, KafkaError when nobody answers within the patience.
     """
     from kafka import KafkaProducer
-    from kafka.errors import KafkaTimeoutError
 
-    addresses = servers(bootstrap)
-    if not await_listener(addresses, patience):
-        raise KafkaTimeoutError(f"nobody listens on {bootstrap}")
     return KafkaProducer(
-        bootstrap_servers=addresses,
+        bootstrap_servers=reachable(bootstrap, patience),
         client_id="liuyan-ingest",
         enable_idempotence=True,
         acks="all",

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import msgspec
 
 from services.sla.rules import evaluate, order
-from shared.events import CaseEvent, Event, Tally, accept, decode_event
-from shared.records import CaseRecord, DeadLetter
+from shared.events import CaseEvent, Event, Tally, accept, decode_event, encode_event
+from shared.records import CaseRecord, DeadLetter, record_key
 from shared.rules import Ruleset
 
 
@@ -28,11 +28,6 @@ class Processed(NamedTuple):
 
     records: list[CaseRecord]
     letters: list[DeadLetter]
-
-
-def record_key(event: Event) -> str:
-    """The key that an event is sent and recorded under: its case's, or its platform's for a tally."""
-    return event.platform if isinstance(event, Tally) else event.key
 
 
 def process(known: Mapping[str, CaseRecord], messages: Iterable[Message], rules: Ruleset) -> Processed:
@@ -77,8 +72,8 @@ def _add(
     old: CaseRecord | None, key: str, arriving: list[tuple[Event, str]], rules: Ruleset
 ) -> tuple[CaseRecord | None, list[DeadLetter]]:
     events = () if old is None else old.events
-    bodies: dict[tuple[str, str], bytes] = {}
-    accept(bodies, events)
+    arrived = {(event.source, event.id) for event, _ in arriving}
+    bodies = {identity: encode_event(event) for event in events if (identity := (event.source, event.id)) in arrived}
     sorted_in = accept(bodies, (event for event, _ in arriving))
     letters = []
     if sorted_in.conflicts:

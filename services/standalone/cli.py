@@ -10,23 +10,22 @@ from services.standalone import VERSION
 from shared.helptext import ChineseGroup
 
 COMMANDS = {
-    "standalone": ("standalone", "standalone_command"),
-    "replay": ("feeding", "replay_command"),
-    "keys": ("keys", "keys_group"),
-    "simulate": ("feeding", "simulate_command"),
-    "case": ("case", "case_command"),
-    "cases": ("case", "cases_command"),
-    "alerts": ("alerts", "alerts_command"),
-    "deadline": ("case", "deadline_command"),
-    "calendar": ("calendar", "calendar_command"),
-    "export": ("figures", "export_command"),
-    "reconcile": ("checks", "reconcile_command"),
-    "dead-letters": ("checks", "dead_letters_command"),
+    "standalone": ("services.standalone.commands.standalone", "standalone_command"),
+    "replay": ("services.standalone.commands.feeding", "replay_command"),
+    "keys": ("services.standalone.commands.keys", "keys_group"),
+    "simulate": ("services.standalone.commands.feeding", "simulate_command"),
+    "case": ("services.standalone.commands.case", "case_command"),
+    "cases": ("services.standalone.commands.case", "cases_command"),
+    "alerts": ("services.standalone.commands.alerts", "alerts_command"),
+    "deadline": ("services.standalone.commands.case", "deadline_command"),
+    "calendar": ("services.standalone.commands.calendar", "calendar_command"),
+    "export": ("services.standalone.commands.figures", "export_command"),
+    "reconcile": ("services.standalone.commands.checks", "reconcile_command"),
+    "dead-letters": ("services.standalone.commands.checks", "dead_letters_command"),
     "broker": ("services.distributed.commands.broker", "broker_group"),
     "topics": ("services.distributed.commands.topics", "topics_group"),
 }
-"""Command -> where it is: a module of `services.standalone.commands`, or its whole name; imported only when it is called, so
-that `liuyan --help` is quick."""
+"""Command -> where it is; imported only when it is called, so that `liuyan --help` is quick."""
 
 HELP = {
     "standalone": "启动服务：一个进程、一个 SQLite 文件",
@@ -54,8 +53,7 @@ class _Commands(ChineseGroup):
         if name not in COMMANDS:
             return None
         module, attribute = COMMANDS[name]
-        full = module if "." in module else f"services.standalone.commands.{module}"
-        command: click.Command = getattr(import_module(full), attribute)
+        command: click.Command = getattr(import_module(module), attribute)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

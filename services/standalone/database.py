@@ -2,7 +2,6 @@
 
 import os
 import stat
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,7 +13,7 @@ import services.alerts
 import services.ingest
 import services.standalone
 from services.standalone.troubles import cannot_open, explain
-from shared.database import DatabaseUnusableError
+from shared.database import Connections, DatabaseUnusableError
 from shared.migrations import is_current, upgrade
 
 __all__ = ["Database", "DatabaseUnusableError", "database_file", "open_database"]
@@ -96,28 +95,15 @@ def _is_frozen(file: Path) -> bool:
     return not writable and not file.with_name(file.name + "-wal").exists()
 
 
-class Database:
-    """Connections to one file: writers take turns (BEGIN IMMEDIATE), readers see a snapshot and never block them.
+class Database(Connections):
+    """One file: writers take turns (BEGIN IMMEDIATE), readers see a snapshot and never block them.
 
     `frozen`: the file cannot change while it is read, so that SQLite needs no files of its own beside it.
     """
 
     def __init__(self, file: Path, frozen: bool = False) -> None:
         self.file = file
-        self._writer = _engine(file, "BEGIN IMMEDIATE", ("journal_mode=WAL",))
-        self._reader = _engine(file, "BEGIN", (), frozen)
-
-    def writing(self) -> AbstractContextManager[Connection]:
-        """A transaction: committed durably at the end of the block, rolled back on an exception."""
-        return self._writer.begin()
-
-    def reading(self) -> AbstractContextManager[Connection]:
-        """A snapshot."""
-        return self._reader.begin()
-
-    def close(self) -> None:
-        self._writer.dispose()
-        self._reader.dispose()
+        super().__init__(_engine(file, "BEGIN IMMEDIATE", ("journal_mode=WAL",)), _engine(file, "BEGIN", (), frozen))
 
 
 PRAGMAS = ("synchronous=FULL", "foreign_keys=ON", "cache_size=-16384", "wal_autocheckpoint=4000")

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select
 from services.alerts.clearing import clear_reason
 from services.alerts.projection import Evaluated, rungs_to_come
 from services.alerts.rungs import DUE_TODAY, NEXT_RUNG, SUSPENDED_LONG, SUSPENSION, OpenTarget, open_targets
-from services.alerts.tables import alerts, targets
+from services.alerts.tables import STANDS, alerts, targets
 from shared.rules import Ruleset
 
 CHAIN = tuple(rung for rung in NEXT_RUNG if rung != SUSPENDED_LONG)
@@ -29,7 +29,7 @@ def compare_rungs(connection: Connection, known: Known, rules: Ruleset) -> Itera
     for where in sorted(expected.keys() ^ kept.keys()):
         yield f"{where[0]}：第 {where[1]} 轮的 {where[2]} 时限与待办时限表不符"
     standing = set()
-    for row in connection.execute(select(alerts).where(alerts.c.key.in_(list(known)), alerts.c.cleared_at.is_(None))):
+    for row in connection.execute(select(alerts).where(alerts.c.key.in_(list(known)), STANDS)):
         standing.add((row.key, row.round, row.target, row.due_at, row.rung))
         reason = clear_reason(known[row.key][0].case, rules, row.round, row.target, row.rung, row.due_at)
         if reason is not None:

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.sla.processing import Message, process, record_key, reevaluated
+from services.sla.processing import Message, process, reevaluated
 from services.sla.rules import evaluate
 from shared.events import CaseEvent, Event, encode_event
-from shared.records import CaseRecord, decode_record, encode_record
+from shared.records import CaseRecord, decode_record, encode_record, record_key
 from tests.builders import at, event
 from tests.enginekit import tally
 from tests.properties.test_engine_laws import CHANGED, RULES, STORIES, Story, laws
