@@ -7,12 +7,12 @@ import msgspec
 import uvicorn
 from litestar import Litestar, Request, Response, post
 
+from services.compose.clock import SystemClock
+from services.compose.server import bind, serve
 from services.ingest.keys import create_key
-from services.standalone.clock import SystemClock
-from services.standalone.compose import create_app, metrics_registry
+from services.standalone.app import create_app, metrics_registry
 from services.standalone.database import open_database
 from services.standalone.engine import Engine
-from services.standalone.server import bind, serve
 from shared.deployment import load_ruleset
 from shared.events import Event
 

@@ -1,8 +1,8 @@
 """Replay of a file of events into a fresh database with everything kept (log, cases, figures), one core."""
 
 from bench.measure import folder, lives, median, one_core, seconds, write_lines
+from services.compose.clock import SystemClock
 from services.ingest.door import Door
-from services.standalone.clock import SystemClock
 from services.standalone.database import open_database
 from services.standalone.engine import Engine
 from services.standalone.replay import replay

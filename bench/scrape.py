@@ -7,8 +7,8 @@ from litestar.testing import TestClient
 
 from bench.measure import CATEGORIES, folder, median, receptions
 from bench.midnight import load
-from services.standalone.clock import AcceleratedClock
-from services.standalone.compose import create_app, metrics_registry
+from services.compose.clock import AcceleratedClock
+from services.standalone.app import create_app, metrics_registry
 from services.standalone.database import open_database
 from services.standalone.engine import Engine
 from shared.deployment import load_ruleset

@@ -22,7 +22,7 @@ from services.ingest.examples import BATCH, EVENTS
 from services.ingest.metrics import Refusals
 from services.ingest.refusals import RefusalReason
 from services.sla.rules import TRANSITIONS, Move
-from services.standalone.compose import metrics_registry
+from services.standalone.app import metrics_registry
 from services.standalone.database import open_database
 from services.standalone.engine import Engine
 from services.standalone.replay import replay
@@ -127,13 +127,14 @@ def _effect(status: Status, move: Move) -> str:
 # docs/settings.md
 
 PURPOSES = {
-    "db": "The database file.",
+    "db": "The database: an SQLite file; in the distributed form `postgresql://user:password@host:port/name`.",
     "host": "The address to listen on.",
     "port": "The port to listen on; 0 takes a free one.",
     "platforms": "The platforms (TOML); unset: the ten of 临沧市.",
     "policy": "The targets and limits (TOML); unset: the shipped defaults.",
     "calendar": "Newer holiday notices and the counties' own days (TOML); unset: none.",
     "kafka": "The brokers' addresses, separated by commas; for the distributed form only.",
+    "instance": "This process's name among its like, the same after a restart; unset: the host's name; for the distributed form only.",
     "environment": "`production` refuses a Kafka with too few copies, `development` warns.",
     "log": "Format of the log: `auto` is text on a terminal and JSON elsewhere.",
 }

@@ -26,13 +26,14 @@ class Setting(Struct, frozen=True):
 
 
 SETTINGS = (
-    Setting("db", "path", Path("liuyan.db"), "数据库文件"),
+    Setting("db", "text", "liuyan.db", "数据库：SQLite 文件；分布式部署为 postgresql://用户:密码@主机:端口/库名"),
     Setting("host", "text", "127.0.0.1", "监听的地址"),
     Setting("port", "port", 8000, "监听的端口"),
     Setting("platforms", "path", None, "平台登记表（TOML）；不设即临沧市的十个平台"),
     Setting("policy", "path", None, "时限规则（TOML）；不设即随附的默认规则"),
     Setting("calendar", "path", None, "日历补充文件（TOML）：新通知与县区自己的日子；不设即没有补充"),
     Setting("kafka", "text", "127.0.0.1:9092", "Kafka 的地址，多个用逗号分开；只用于分布式部署"),
+    Setting("instance", "text", None, "本进程在同类中的名字，重启后不变；不设即主机名；只用于分布式部署"),
     Setting(
         "environment",
         "|".join(get_args(Environment)),
@@ -53,13 +54,14 @@ class SettingsError(ValueError):
 
 
 class Settings(Struct, frozen=True):
-    db: Path
+    db: str
     host: str
     port: int
     platforms: Path | None
     policy: Path | None
     calendar: Path | None
     kafka: str
+    instance: str | None
     environment: Environment
     log: LogFormat
 

@@ -24,16 +24,16 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy import event
 
+from services.commands.cli import COMMANDS
+from services.commands.cli import main as cli
+from services.compose.server import bind, serve
 from services.standalone import apply as apply_module
 from services.standalone import engine as engine_module
 from services.standalone import prepare as prepare_module
 from services.standalone import replay as replay_module
-from services.standalone.cli import COMMANDS
-from services.standalone.cli import main as cli
-from services.standalone.compose import create_app, metrics_registry
+from services.standalone.app import create_app, metrics_registry
 from services.standalone.database import open_database
 from services.standalone.engine import Engine
-from services.standalone.server import bind, serve
 from shared.deployment import load_ruleset
 from shared.rules import Ruleset
 from tests.fakes import FakeClock

@@ -24,10 +24,11 @@ from services.alerts.queries import Recall, all_keys, standings_as_of, standings
 from services.alerts.rungs import DUE_TODAY, open_targets
 from services.alerts.sweep import Raised, next_wake
 from services.alerts.tables import alerts, cases, days, due_days, event_counts, figures, tallies, targets
+from services.compose.cases import recaller as cases_as_of
 from services.ingest.port import Taken
 from services.sla.rules import evaluate, next_change
 from services.standalone import log
-from services.standalone.apply import recall, sweep_due, take_and_project
+from services.standalone.apply import sweep_due, take_and_project
 from services.standalone.database import Database, open_database
 from services.standalone.engine import Engine
 from services.standalone.reconcile import reconcile
@@ -59,7 +60,7 @@ class Alert(NamedTuple):
 
 def recaller(rules: Ruleset) -> Recall:
     """As the composition root gives it to the reading side."""
-    return lambda connection, keys, as_of: recall(connection, keys, rules, as_of)
+    return cases_as_of(log.histories, rules)
 
 
 @cache
@@ -140,7 +141,7 @@ class Deck:
         """All cases known as of then, in the order in which they are listed."""
         with self.database.reading() as connection:
             keys = all_keys(connection, self.rules.registry)
-            return [encode_case(case) for case in recall(connection, list(keys), self.rules, as_of or self.now)]
+            return [encode_case(case) for case in recaller(self.rules)(connection, keys, as_of or self.now)]
 
     def read(self, table: Table) -> list[Row]:
         with self.database.reading() as connection:

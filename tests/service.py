@@ -29,9 +29,9 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from services.alerts.sweep import Raised, next_wake
+from services.commands.cli import main
 from services.ingest.keys import create_key
-from services.standalone.cli import main
-from services.standalone.compose import create_app, metrics_registry
+from services.standalone.app import create_app, metrics_registry
 from services.standalone.database import Database, open_database
 from services.standalone.engine import Engine
 from shared.deployment import load_ruleset

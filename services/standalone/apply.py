@@ -4,7 +4,7 @@
 repeated after a crash at any point: the log refuses what it has, and projections are written by difference.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -16,10 +16,9 @@ from services.alerts.projection import Evaluated, project
 from services.alerts.sql import chunks
 from services.alerts.sweep import BATCH, Raised, sweep
 from services.alerts.tables import OPEN, cases, targets
+from services.compose.cases import evaluate_keys as cases_as_of_now
 from services.ingest.port import Taken
-from services.sla.rules import evaluate, next_change
 from services.standalone import log
-from shared.case import Case
 from shared.events import CaseEvent, Event, accept, encode_event
 from shared.rules import Ruleset
 from shared.times import to_micros
@@ -61,21 +60,7 @@ def take(connection: Connection, arriving: Sequence[Event], origins: Sequence[st
 
 def evaluate_keys(connection: Connection, keys: Iterable[str], rules: Ruleset, now: datetime) -> list[Evaluated]:
     """The cases of these keys as of now, from all their events in the log."""
-    found = []
-    for key, history in log.histories(connection, keys):
-        case = evaluate(history, rules, now)
-        ahead = case is None or case.event_count < len(history)
-        wake = next_change(history, case, now) if case is None or ahead else case.next_deadline
-        found.append(Evaluated(key, case, wake, ahead))
-    return found
-
-
-def recall(connection: Connection, keys: Iterable[str], rules: Ruleset, as_of: datetime) -> Iterator[Case]:
-    """The cases of these keys as of any instant, in the order given; those of which nothing was known are left out."""
-    for _, history in log.histories(connection, keys):
-        case = evaluate(history, rules, as_of)
-        if case is not None:
-            yield case
+    return cases_as_of_now(log.histories, connection, keys, rules, now)
 
 
 def behind(connection: Connection) -> list[str]:

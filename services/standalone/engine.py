@@ -19,9 +19,9 @@ import structlog
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from services.alerts.sweep import Raised, next_wake
+from services.compose.clock import Clock
 from services.ingest.port import BusyError, Taken, UnknownOutcomeError
 from services.standalone.apply import OtherRulesetError, catch_up, sweep_due, take_and_project
-from services.standalone.clock import Clock
 from services.standalone.database import Database
 from services.standalone.log import positions, set_projected
 from services.standalone.prepare import Progress, prepare
@@ -76,6 +76,10 @@ class Engine:
 
     def start(self) -> None:
         self._thread.start()
+
+    def hurry(self) -> None:
+        """The service is told to stop: long reads end early."""
+        self.ending.set()
 
     def stop(self) -> None:
         """Finish what was submitted, then end. Blocks until done."""

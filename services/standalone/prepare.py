@@ -4,8 +4,8 @@ from collections.abc import Callable
 from functools import partial
 
 from services.alerts.sql import chunks
+from services.compose.clock import Clock
 from services.standalone.apply import CASES_A_STEP, begin_recomputing, bring_back, recompute, unfinished
-from services.standalone.clock import Clock
 from services.standalone.database import Database
 from services.standalone.log import set_as_of, set_projected
 from shared.rules import Ruleset

@@ -11,12 +11,12 @@ from litestar.testing import TestClient
 
 from services.alerts.journal import Alert, AlertPage
 from services.alerts.queries import Summary
+from services.compose.clock import SystemClock
 from services.ingest.app import Item
 from services.ingest.door import Door
 from services.ingest.refusals import Refusal, RefusalReason
 from services.sla.explain import ExplainedDay, Explanation
-from services.standalone.clock import SystemClock
-from services.standalone.compose import create_app, metrics_registry
+from services.standalone.app import create_app, metrics_registry
 from services.standalone.database import open_database
 from services.standalone.engine import Engine
 from shared.case import Case, Ignored, Round, Suspension, Target, Targets, Tenure

@@ -7,7 +7,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from services.standalone.cli import liuyan
+from services.commands.cli import liuyan
 from tests.docs.markdown import PAGES, ROOT, name, read, section, shell_lines, spans, tables
 
 TARGETS = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))

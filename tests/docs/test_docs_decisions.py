@@ -7,7 +7,7 @@ from pathlib import Path
 from services.alerts.rungs import OVERDUE, open_targets
 from services.ingest.door import Door
 from services.sla.rules import evaluate
-from services.standalone.compose import metrics_registry
+from services.standalone.app import metrics_registry
 from services.standalone.database import open_database
 from services.standalone.engine import Engine
 from services.standalone.replay import replay

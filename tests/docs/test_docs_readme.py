@@ -10,15 +10,15 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+from services.commands.cli import liuyan
+from services.compose.server import GRACE_SECONDS
 from services.ingest.app import MAX_BATCH
 from services.ingest.door import Door
 from services.ingest.refusals import Refusal
 from services.ingest.strictjson import MAX_BODY
-from services.standalone.cli import liuyan
 from services.standalone.database import open_database
 from services.standalone.demo import live
 from services.standalone.demo.quarter import AS_OF
-from services.standalone.server import GRACE_SECONDS
 from shared.config import parse_calendar, parse_policy, parse_registry
 from shared.rules import Ruleset
 from shared.times import FIRST_YEAR, LAST_YEAR

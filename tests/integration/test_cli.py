@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from services.standalone.cli import COMMANDS
+from services.commands.cli import COMMANDS
 from services.standalone.database import open_database
 from services.standalone.demo import live
 from services.standalone.demo.quarter import AS_OF, QUARTER, quarter_events, story_cases
@@ -131,8 +131,8 @@ def test_without_a_command_the_help_is_shown_as_wrong_usage(words: list[str]) ->
         (["case", "a/b", "c"], "多余的参数"), (["cases", "--as-of"], "--as-of 需要一个值"), (["cases", "--nope"], "--nope"),
         (["cases", "--as-of", "yesterday"], "不是 RFC 3339 时间"), (["cases", "--as-of", "2022-04-11"], "缺少时区"),
         (["cases", "--platform", "nowhere"], "已登记的有 lincang"), (["deadline"], "缺少 --category"),
-        (["alerts", "--platform", "nowhere"], "已登记的有 lincang"), (["alerts", "--county", "nowhere"], "已登记的有 municipal"),
-        (["alerts", "--rung", "late"], "due_today"), (["alerts", "--limit", "0"], "不在范围内"),
+        (["journal", "--platform", "nowhere"], "已登记的有 lincang"), (["journal", "--county", "nowhere"], "已登记的有 municipal"),
+        (["journal", "--rung", "late"], "due_today"), (["journal", "--limit", "0"], "不在范围内"),
         (["deadline", "--category", "help"], "缺少 --received"),
         (["deadline", "--category", "nope", "--received", THEN], "可用的有 complaint"),
         (["deadline", "--category", "help", "--received", "9999-01-01T00:00:00Z"], "2001 至 2049"),
@@ -166,7 +166,7 @@ def test_a_number_that_is_none_is_told_in_chinese(words: list[str]) -> None:
     [
         "case zhenkang/x",
         "cases",
-        "alerts",
+        "journal",
         f"export {QUARTER}",
         "reconcile",
         "dead-letters",
@@ -324,15 +324,15 @@ def test_the_alerts_are_told_as_over_http(alerted: Path) -> None:
             (["--rung", "overdue", "--standing"], {"rung": "overdue", "standing": True}), (["--cleared"], {"standing": False}),
             (["--limit", "3"], {"limit": 3}),
         ):  # fmt: skip
-            told = ran("alerts", *words, "--jsonl", "--db", alerted).jsonl()
+            told = ran("journal", *words, "--jsonl", "--db", alerted).jsonl()
             assert told == service.json("/v1/alerts", **({"limit": 500} | query))["alerts"]
-    assert len(ran("alerts", "--db", alerted).out.splitlines()) > 3
+    assert len(ran("journal", "--db", alerted).out.splitlines()) > 3
 
 
 def test_the_alerts_are_told_to_people_a_line_each(alerted: Path) -> None:
     key = "zhenkang/zk-2022-0015"
     tamper(alerted, "UPDATE alerts SET cleared_at = raised_at, clear_reason = 'late_evidence' WHERE key LIKE '%-0015'")
-    lines = [line for line in ran("alerts", "--db", alerted).out.splitlines() if line.startswith(key)]
+    lines = [line for line in ran("journal", "--db", alerted).out.splitlines() if line.startswith(key)]
     assert lines
     for line in lines:
         assert re.fullmatch(r"\S+\t第1轮(答复|办结)  \S+（\S+ 24:00）  \S+ \S+ 提出\S*  \S+ \S+ 迟到证据解除", line), (
@@ -347,10 +347,10 @@ def test_more_alerts_than_a_page_are_all_told(alerted: Path) -> None:
         "INSERT INTO alerts WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1100) "
         "SELECT i + 100000, 'lincang/x', 'lincang', i, 'reply', 'overdue', 1, 0, i % 7, NULL, NULL FROM n",
     )
-    told = ran("alerts", "--platform", "lincang", "--jsonl", "--db", alerted).jsonl()
+    told = ran("journal", "--platform", "lincang", "--jsonl", "--db", alerted).jsonl()
     found = [alert["round"] for alert in told if alert["key"] == "lincang/x"]
     assert len(found) == len(set(found)) == 1100
-    assert len(ran("alerts", "--limit", "700", "--db", alerted).out.splitlines()) == 700
+    assert len(ran("journal", "--limit", "700", "--db", alerted).out.splitlines()) == 700
 
 
 # Deadlines and the calendar

@@ -18,7 +18,7 @@ import pytest
 
 from services.alerts.exports import DEFINITIONS, HEADERS
 from services.alerts.rooms import Room
-from services.standalone import compose as compose_module
+from services.compose import cases as cases_module
 from services.standalone.demo.quarter import AS_OF, QUARTER, quarter_events
 from shared.figures import COUNTS, RATES
 from shared.http import ProblemError
@@ -772,16 +772,16 @@ def test_an_export_as_of_the_past_says_so_and_is_the_same_every_time(quarter: Se
 def slow_reads(monkeypatch: pytest.MonkeyPatch, number: int) -> Iterator[tuple[threading.Event, threading.Event]]:
     """Evaluating from the log stands still: (set when so many are at it, to be set so that they go on)."""
     at_it, go_on, begun = threading.Event(), threading.Event(), itertools.count(1)
-    real = compose_module.recall
+    real = cases_module.evaluate
 
-    def held(*arguments: Any) -> Iterator[Any]:
+    def held(*arguments: Any) -> Any:
         if next(begun) >= number:
             at_it.set()
         assert go_on.wait(PATIENCE)
-        yield from real(*arguments)
+        return real(*arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(compose_module, "recall", held)
+        patched.setattr(cases_module, "evaluate", held)
         try:
             yield at_it, go_on
         finally:

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from services.compose import front as front_module
+from services.compose.front import Front
+from services.compose.server import bind
 from services.standalone import engine as engine_module
-from services.standalone import front as front_module
-from services.standalone.front import Front
 from services.standalone.prepare import prepare
-from services.standalone.server import bind
 from tests.service import SINGLE, Running, Served, liuyan, running, served
 
 PROMPT = 15.0  # seconds; below the grace, after which everything is cancelled

@@ -8,12 +8,13 @@ from services.alerts import queries
 from services.alerts.bulletin import bulletin
 from services.alerts.exports import Report
 from services.alerts.sweep import Raised
+from services.compose.cases import recaller
+from services.compose.clock import Clock
+from services.compose.terminal import print_report
 from services.ingest.door import Door
 from services.ingest.refusals import Refusal
+from services.standalone import log
 from services.standalone.apply import take_and_project
-from services.standalone.clock import Clock
-from services.standalone.commands.figures import print_report
-from services.standalone.compose import recaller
 from services.standalone.database import Database
 from services.standalone.demo.quarter import AS_OF, QUARTER, quarter_events, story_cases
 from services.standalone.simulate import Portal, PushError, run
@@ -44,7 +45,9 @@ def show_quarter(database: Database, rules: Ruleset, console: Console) -> None:
     """The table per platform and the bulletin's sentence, as of 2022-04-11."""
     period = Period.parse(QUARTER)
     with database.reading() as connection:
-        figures = queries.figures_of(connection, recaller(rules), rules.registry, period.months, AS_OF, AS_OF)
+        figures = queries.figures_of(
+            connection, recaller(log.histories, rules), rules.registry, period.months, AS_OF, AS_OF
+        )
     print_report(Report(period, AS_OF, rules.hash, figures), console)
     console.print(bulletin(period, figures), soft_wrap=True)
     console.print("\n值得一看的办件（liuyan case 平台/留言编号 --db 数据库）：")

@@ -1,110 +1,29 @@
-"""The composition root: wires ingest, rules and alerts over one database into the routes of one HTTP application."""
+"""The HTTP application of a service: its routes, how errors are answered, and the document of it all."""
 
-from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
 from typing import Any
 
 import msgspec
-import prometheus_client
 from litestar import Litestar, Response, get
 from litestar.enums import OpenAPIMediaType
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
 from msgspec import Struct, defstruct
-from prometheus_client import CollectorRegistry
-from sqlalchemy import Connection, func, select
 
-from services.alerts.app import CaseFile, Reader, reading_routes
 from services.alerts.exports import DEFINITIONS
-from services.alerts.journal import AlertPage, alerts_of
-from services.alerts.metrics import CaseCollector, FlagDelay
-from services.alerts.queries import Recall, State, Summary, state
-from services.alerts.rooms import Rooms
-from services.ingest.app import BatchReceipt, Receipt, event_routes
-from services.ingest.door import Door
-from services.ingest.keys import KeyRing, valid_keys
-from services.ingest.metrics import Refusals
+from services.alerts.journal import AlertPage
+from services.alerts.queries import Summary
+from services.ingest.app import BatchReceipt, Receipt
 from services.ingest.strictjson import MAX_BODY
-from services.sla.explain import Explanation, explain
-from services.sla.rules import evaluate, order
-from services.standalone import VERSION, log
-from services.standalone.apply import recall
-from services.standalone.database import Database
-from services.standalone.engine import Engine
+from services.sla.explain import Explanation
 from shared.case import Case
 from shared.events import Event
 from shared.figures import COUNTS, RATES
-from shared.http import EXCEPTION_HANDLERS, Problem, busy, health_routes, schemas
-from shared.rules import Ruleset
+from shared.http import EXCEPTION_HANDLERS, Problem, schemas
+from shared.version import VERSION
 
 
-def recaller(rules: Ruleset, ending: Callable[[], bool] = lambda: False) -> Recall:
-    """A `Recall` for alerts: cases as of any instant, from the log. When `ending`, it raises ProblemError (503)."""
-
-    def recalled(connection: Connection, keys: Iterable[str], as_of: datetime) -> Iterator[Case]:
-        for case in recall(connection, keys, rules, as_of):
-            if ending():
-                raise busy("服务正在停止，请稍后再试")
-            yield case
-
-    return recalled
-
-
-def open_file(connection: Connection, rules: Ruleset, key: str, as_of: datetime) -> CaseFile | None:
-    """A case with its events, its alerts and its deadlines explained; None when nothing of it is known as of then."""
-    ((_, history),) = log.histories(connection, [key])
-    case = evaluate(history, rules, as_of)
-    if case is None:
-        return None
-    known = sorted((event for event in history if event.time <= as_of), key=order)
-    return CaseFile(case, explain(case, rules), known, alerts_of(connection, key, as_of))
-
-
-def dead_letter_counts(connection: Connection) -> dict[str, int]:
-    rows = connection.execute(select(log.dead_letters.c.reason, func.count()).group_by(log.dead_letters.c.reason))
-    return {row[0]: row[1] for row in rows}
-
-
-def metrics_registry(database: Database, engine: Engine, rules: Ruleset) -> tuple[CollectorRegistry, FlagDelay]:
-    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each counter, of no use to anybody here
-    registry = CollectorRegistry()
-
-    def read(months: Iterable[str], now: datetime) -> State:
-        with database.reading() as connection:
-            return state(connection, rules.registry, months, now)
-
-    def letters() -> dict[str, int]:
-        with database.reading() as connection:
-            return {"conflict": 0} | dead_letter_counts(connection)
-
-    registry.register(CaseCollector(rules, engine.clock.now, read, letters))
-    return registry, FlagDelay(registry)
-
-
-def create_app(engine: Engine, registry: CollectorRegistry) -> Litestar:
-    """The whole HTTP application of `liuyan standalone`."""
-    database, rules = engine.database, engine.rules
-
-    def read_keys() -> dict[str, str]:
-        with database.reading() as connection:
-            return valid_keys(connection)
-
-    reader = Reader(
-        rules=rules,
-        now=engine.clock.now,
-        reading=database.reading,
-        recall=recaller(rules, engine.ending.is_set),
-        open_file=lambda connection, key, as_of: open_file(connection, rules, key, as_of),
-        metrics=registry,
-        rooms=Rooms(),
-    )
-    routes = [
-        *event_routes(
-            Door(rules), engine.submit, KeyRing(read_keys).platform_of, Refusals(registry, rules.registry.slugs)
-        ),
-        *reading_routes(reader),
-        *health_routes(engine.unhealthy),
-    ]
+def application(routes: list[Any]) -> Litestar:
+    """The routes as an application, with `/schema/openapi.json` about them."""
     return Litestar(
         route_handlers=[*routes, _document_route(routes)],
         exception_handlers=EXCEPTION_HANDLERS,  # type: ignore[arg-type]

@@ -1,21 +1,19 @@
-"""The command export, and the table of figures on a terminal."""
+"""The command export."""
 
 import sys
 from datetime import datetime
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from services.alerts import queries
 from services.alerts.exports import FORMATS, Report, export
-from services.standalone.commands.common import as_of_option, bring_up_to_date, db_option, now, opened, ruleset
-from services.standalone.compose import recaller
+from services.commands.common import as_of_option, bring_up_to_date, db_option, now, opened, ruleset
+from services.compose.cases import recaller
+from services.standalone import log
 from shared.commandline import fail, settings
 from shared.figures import Period, PeriodError
 from shared.helptext import ChineseCommand
-from shared.times import show
 
 
 @click.command("export", cls=ChineseCommand)
@@ -36,7 +34,9 @@ def export_command(period: str, as_of: datetime | None, kind: str, out: Path | N
         bring_up_to_date(database, rules)
         instant = now()
         with database.reading() as connection:
-            figures = queries.figures_of(connection, recaller(rules), rules.registry, wanted.months, instant, as_of)
+            figures = queries.figures_of(
+                connection, recaller(log.histories, rules), rules.registry, wanted.months, instant, as_of
+            )
     body = export(Report(wanted, as_of or instant, rules.hash, figures), kind, rules.registry)
     if out is None:
         sys.stdout.buffer.write(body)
@@ -47,27 +47,3 @@ def export_command(period: str, as_of: datetime | None, kind: str, out: Path | N
     except OSError as error:
         fail(f"写不进 {out}（{error.strerror}），请换一个位置")
     click.echo(f"已写入 {out}", err=True)
-
-
-def print_report(report: Report, console: Console) -> None:
-    """The table per platform on a terminal."""
-    table = Table(title=f"{report.period.title}（截至 {show(report.as_of)}）")
-    for name in (
-        "平台",
-        "接到",
-        "应办",
-        "按时\n办结",
-        "逾期\n办结",
-        "逾期\n未办结",
-        "在办\n未逾期",
-        "办结率",
-        "按时\n办结率",
-    ):
-        table.add_column(name, justify="left" if name == "平台" else "right", no_wrap=True)
-    rows = [(row.name, row.counts) for row in report.figures.rows] + [("合计", report.figures.total)]
-    for name, c in rows:
-        rates = [f"{rate}%" if rate else "—" for rate in (c.completion_rate, c.on_time_rate)]
-        counts = (c.received, c.accountable, c.on_time, c.late, c.overdue, c.pending)
-        style = "bold red" if c.overdue and name != "合计" else "bold" if name == "合计" else None
-        table.add_row(name, *map(str, counts), *rates, style=style)
-    console.print(table)

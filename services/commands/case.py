@@ -7,10 +7,7 @@ import click
 from services.alerts import queries
 from services.alerts.app import case_file_json
 from services.alerts.sql import chunks
-from services.sla.explain import Explanation, explain
-from services.sla.rules import evaluate
-from services.standalone.commands.alerts import alert_line
-from services.standalone.commands.common import (
+from services.commands.common import (
     INSTANT,
     as_of_option,
     bring_up_to_date,
@@ -21,7 +18,11 @@ from services.standalone.commands.common import (
     require_same_rules,
     ruleset,
 )
-from services.standalone.compose import open_file, recaller
+from services.commands.journal import alert_line
+from services.compose.cases import open_file, recaller
+from services.sla.explain import Explanation, explain
+from services.sla.rules import evaluate
+from services.standalone import log
 from shared.case import Case, Target, encode_case
 from shared.commandline import fail, settings
 from shared.events import Received, ReceivedData
@@ -45,7 +46,11 @@ def case_command(key: str, as_of: datetime | None, db: str | None, as_json: bool
     with opened(db, found) as database:
         require_same_rules(database, rules)
         with database.reading() as connection:
-            file = open_file(connection, rules, key, instant) if key.partition("/")[0] in rules.registry else None
+            file = (
+                open_file(log.histories, connection, rules, key, instant)
+                if key.partition("/")[0] in rules.registry
+                else None
+            )
     if file is None:
         fail(f"截至 {show(instant)} 没有办件 {key[:100]}：请核对写法（平台标识/留言编号，如 zhenkang/zk-000123）")
     if as_json:
@@ -118,7 +123,7 @@ def cases_command(as_of: datetime | None, platform: str | None, db: str | None, 
         bring_up_to_date(database, rules)
         with database.reading() as connection:
             for keys in chunks(queries.all_keys(connection, rules.registry, platform)):
-                for case in recaller(rules)(connection, keys, instant):
+                for case in recaller(log.histories, rules)(connection, keys, instant):
                     if jsonl:
                         click.echo(encode_case(case).decode())
                     else:

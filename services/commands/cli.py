@@ -6,24 +6,24 @@ from importlib import import_module
 
 import click
 
-from services.standalone import VERSION
 from shared.helptext import ChineseGroup
+from shared.version import VERSION
 
 COMMANDS = {
-    "standalone": ("services.standalone.commands.standalone", "standalone_command"),
-    "replay": ("services.standalone.commands.feeding", "replay_command"),
-    "keys": ("services.standalone.commands.keys", "keys_group"),
-    "simulate": ("services.standalone.commands.feeding", "simulate_command"),
-    "case": ("services.standalone.commands.case", "case_command"),
-    "cases": ("services.standalone.commands.case", "cases_command"),
-    "alerts": ("services.standalone.commands.alerts", "alerts_command"),
-    "deadline": ("services.standalone.commands.case", "deadline_command"),
-    "calendar": ("services.standalone.commands.calendar", "calendar_command"),
-    "export": ("services.standalone.commands.figures", "export_command"),
-    "reconcile": ("services.standalone.commands.checks", "reconcile_command"),
-    "dead-letters": ("services.standalone.commands.checks", "dead_letters_command"),
-    "broker": ("services.distributed.commands.broker", "broker_group"),
-    "topics": ("services.distributed.commands.topics", "topics_group"),
+    "standalone": ("services.commands.standalone", "standalone_command"),
+    "replay": ("services.commands.feeding", "replay_command"),
+    "keys": ("services.commands.keys", "keys_group"),
+    "simulate": ("services.commands.feeding", "simulate_command"),
+    "case": ("services.commands.case", "case_command"),
+    "cases": ("services.commands.case", "cases_command"),
+    "journal": ("services.commands.journal", "journal_command"),
+    "deadline": ("services.commands.case", "deadline_command"),
+    "calendar": ("services.commands.calendar", "calendar_command"),
+    "export": ("services.commands.figures", "export_command"),
+    "reconcile": ("services.commands.checks", "reconcile_command"),
+    "dead-letters": ("services.commands.checks", "dead_letters_command"),
+    "broker": ("services.commands.broker", "broker_group"),
+    "topics": ("services.commands.topics", "topics_group"),
 }
 """Command -> where it is; imported only when it is called, so that `liuyan --help` is quick."""
 
@@ -34,7 +34,7 @@ HELP = {
     "simulate": "模拟一个平台，向服务推送虚构的留言",
     "case": "一个办件，截止时间逐日说明",
     "cases": "全部办件",
-    "alerts": "提醒：何时提出、何时解除及原因",
+    "journal": "提醒：何时提出、何时解除及原因",
     "deadline": "一件留言何时到期",
     "calendar": "一年的工作日、放假与调休",
     "export": "统计期的件数与比率：json、csv、通报文字",

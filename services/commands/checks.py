@@ -3,7 +3,7 @@
 import click
 import msgspec
 
-from services.standalone.commands.common import db_option, now, opened, progress, ruleset
+from services.commands.common import db_option, now, opened, progress, ruleset
 from services.standalone.log import buried
 from services.standalone.reconcile import reconcile as find_differences
 from shared.commandline import fail, settings

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from services.distributed.commands.broker import missing_client
+from services.commands.broker import missing_client
 from shared.commandline import fail, settings
 from shared.helptext import ChineseCommand, ChineseGroup
 from shared.kafka import servers

@@ -1,4 +1,4 @@
-"""The command alerts."""
+"""The command journal."""
 
 from datetime import timedelta
 
@@ -8,14 +8,14 @@ import msgspec
 from services.alerts.journal import Alert, AlertFilters, list_alerts
 from services.alerts.queries import MAX_LIMIT
 from services.alerts.rungs import NEXT_RUNG
-from services.standalone.commands.common import db_option, opened, ruleset
+from services.commands.common import db_option, opened, ruleset
 from shared.commandline import settings
 from shared.helptext import ChineseCommand
 from shared.times import show
 from shared.zh import CLEARED, RUNGS, TARGETS
 
 
-@click.command("alerts", cls=ChineseCommand)
+@click.command("journal", cls=ChineseCommand)
 @click.option("--platform", metavar="平台", help="只列这个平台的提醒")
 @click.option("--county", metavar="县区", help="只列这个县区的提醒")
 @click.option("--rung", type=click.Choice(list(NEXT_RUNG)), help="只列这一级的提醒")
@@ -23,7 +23,7 @@ from shared.zh import CLEARED, RUNGS, TARGETS
 @click.option("--limit", type=click.IntRange(min=1), metavar="条数", help="最多列几条（默认不限）")
 @db_option
 @click.option("--jsonl", is_flag=True, help="每行一条提醒的 JSON")
-def alerts_command(
+def journal_command(
     platform: str | None,
     county: str | None,
     rung: str | None,

@@ -2,7 +2,7 @@
 
 import click
 
-from services.standalone.commands.common import print_json, ruleset
+from services.commands.common import print_json, ruleset
 from shared.calendars import days_of_year
 from shared.commandline import settings
 from shared.helptext import ChineseCommand

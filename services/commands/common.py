@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import DatabaseError
 
 from services.alerts.tables import event_counts
-from services.standalone.clock import SystemClock
+from services.compose.clock import SystemClock
 from services.standalone.database import Database, DatabaseUnusableError, database_file, open_database
 from services.standalone.log import positions
 from services.standalone.prepare import prepare
@@ -65,7 +65,7 @@ def as_of_option(function: Callable[..., Any]) -> Callable[..., Any]:
 def opened(db: str | None, found: Settings, create: bool = False, write: bool = False) -> Iterator[Database]:
     """The database of a command (see `open_database`), closed at the end. Its errors end the command with one line."""
     try:
-        database = open_database(database_file(db) if db else found.db, create, write)
+        database = open_database(database_file(db or found.db), create, write)
     except (DatabaseUnusableError, SchemaError) as error:
         fail(str(error))
     try:

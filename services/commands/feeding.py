@@ -6,9 +6,7 @@ from pathlib import Path
 
 import click
 
-from services.ingest.door import Door
-from services.standalone.clock import SystemClock
-from services.standalone.commands.common import (
+from services.commands.common import (
     bring_up_to_date,
     db_option,
     now,
@@ -18,6 +16,8 @@ from services.standalone.commands.common import (
     require_same_rules,
     ruleset,
 )
+from services.compose.clock import SystemClock
+from services.ingest.door import Door
 from services.standalone.replay import replay
 from shared.commandline import fail, settings
 from shared.helptext import ChineseCommand

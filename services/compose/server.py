@@ -1,4 +1,4 @@
-"""Runs the HTTP application in this process, and stops in order: no new pushes, the accepted ones finished, then the engine."""
+"""Runs an HTTP application in this process, and stops in order: no new requests, the accepted ones finished, then what works behind it."""
 
 import asyncio
 import gc
@@ -7,17 +7,29 @@ import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Protocol
 
 import uvicorn
 from litestar import Litestar
 
 from services.alerts.rooms import READING_THREADS
-from services.standalone.engine import Engine
-from services.standalone.front import Front
+from services.compose.front import Front
 
 GRACE_SECONDS = 20
 WAITING_CONNECTIONS = 1_024
 MAX_CONNECTIONS = 1_000  # further ones are answered 503 by the server itself
+
+
+class Worker(Protocol):
+    """What works behind the application, in threads of its own."""
+
+    def start(self) -> None: ...
+
+    def hurry(self) -> None:
+        """The service is told to stop: whatever would take long should end early."""
+
+    def stop(self) -> None:
+        """Finish what was accepted, then end. Blocks until done."""
 
 
 class PortTakenError(Exception):
@@ -45,7 +57,7 @@ def _taken(host: str, port: int, bound: socket.socket) -> Iterator[None]:
         ) from error
 
 
-def serve(app: Litestar, engine: Engine, bound: socket.socket, on_ready: Callable[[], None]) -> None:
+def serve(app: Litestar, worker: Worker, bound: socket.socket, on_ready: Callable[[], None]) -> None:
     """Listen, and serve until SIGINT or SIGTERM; returns when everything that was accepted is durable. Raises PortTakenError:
     somebody else began to listen at the address since `bind`."""
     host, port = bound.getsockname()[:2]
@@ -68,15 +80,15 @@ def serve(app: Litestar, engine: Engine, bound: socket.socket, on_ready: Callabl
 
     def stop() -> None:
         server.should_exit = True
-        engine.ending.set()
+        worker.hurry()
         front.hurry()
 
-    engine.start()
+    worker.start()
     try:
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
             runner.run(_run(server, bound, on_ready, stop))
     finally:
-        engine.stop()
+        worker.stop()
 
 
 async def _run(

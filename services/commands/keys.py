@@ -4,9 +4,9 @@ import threading
 
 import click
 
+from services.commands.common import db_option, opened, ruleset
+from services.compose.clock import SystemClock
 from services.ingest.keys import FRESH_SECONDS, create_key, list_keys, revoke_key
-from services.standalone.clock import SystemClock
-from services.standalone.commands.common import db_option, opened, ruleset
 from shared.commandline import fail, settings
 from shared.helptext import ChineseCommand, ChineseGroup
 from shared.times import show

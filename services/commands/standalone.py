@@ -14,20 +14,20 @@ from rich.console import Console
 
 from services.alerts.metrics import FlagDelay
 from services.alerts.sweep import Raised
+from services.commands.common import db_option, opened, progress, require_known_platforms, ruleset
+from services.compose.clock import AcceleratedClock, Clock, SystemClock
+from services.compose.server import PortTakenError, bind, serve
 from services.ingest.keys import create_key, list_keys
-from services.standalone import VERSION
-from services.standalone.clock import AcceleratedClock, Clock, SystemClock
-from services.standalone.commands.common import db_option, opened, progress, require_known_platforms, ruleset
-from services.standalone.compose import create_app, metrics_registry
+from services.standalone.app import create_app, metrics_registry
 from services.standalone.database import Database
 from services.standalone.engine import Engine
-from services.standalone.server import PortTakenError, bind, serve
 from shared.commandline import fail, settings
 from shared.helptext import ChineseCommand
 from shared.logs import configure_logs
 from shared.rules import Ruleset
 from shared.settings import Settings
 from shared.times import from_micros, isoformat, show
+from shared.version import VERSION
 
 logger = structlog.get_logger("standalone")
 TOLD_ONE_BY_ONE = 20

@@ -1,0 +1,64 @@
+"""Cases from all their events, wherever a form keeps these: as of now for the projections, as of any instant for who asks."""
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from services.alerts.app import CaseFile
+from services.alerts.journal import alerts_of
+from services.alerts.projection import Evaluated
+from services.alerts.queries import Recall
+from services.sla.explain import explain
+from services.sla.rules import evaluate, next_change, order
+from shared.case import Case
+from shared.events import CaseEvent
+from shared.http import busy
+from shared.rules import Ruleset
+
+Histories = Callable[[Connection, Iterable[str]], Iterator[tuple[str, list[CaseEvent]]]]
+"""(connection, keys) -> each key, in the order given, with all events of its case in no particular order."""
+
+
+def evaluated(key: str, history: list[CaseEvent], rules: Ruleset, now: datetime) -> Evaluated:
+    """A case as of now, and when that changes by itself."""
+    case = evaluate(history, rules, now)
+    ahead = case is None or case.event_count < len(history)
+    wake = next_change(history, case, now) if case is None or ahead else case.next_deadline
+    return Evaluated(key, case, wake, ahead)
+
+
+def evaluate_keys(
+    histories: Histories, connection: Connection, keys: Iterable[str], rules: Ruleset, now: datetime
+) -> list[Evaluated]:
+    """The cases of these keys as of now."""
+    return [evaluated(key, history, rules, now) for key, history in histories(connection, keys)]
+
+
+def recaller(histories: Histories, rules: Ruleset, ending: Callable[[], bool] = lambda: False) -> Recall:
+    """A `Recall` for alerts: cases as of any instant, those left out of which nothing was known.
+
+    When `ending`, it raises ProblemError (503).
+    """
+
+    def recalled(connection: Connection, keys: Iterable[str], as_of: datetime) -> Iterator[Case]:
+        for _, history in histories(connection, keys):
+            if ending():
+                raise busy("服务正在停止，请稍后再试")
+            case = evaluate(history, rules, as_of)
+            if case is not None:
+                yield case
+
+    return recalled
+
+
+def open_file(
+    histories: Histories, connection: Connection, rules: Ruleset, key: str, as_of: datetime
+) -> CaseFile | None:
+    """A case with its events, its alerts and its deadlines explained; None when nothing of it is known as of then."""
+    ((_, history),) = histories(connection, [key])
+    case = evaluate(history, rules, as_of)
+    if case is None:
+        return None
+    known = sorted((event for event in history if event.time <= as_of), key=order)
+    return CaseFile(case, explain(case, rules), known, alerts_of(connection, key, as_of))

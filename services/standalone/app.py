@@ -1,0 +1,72 @@
+"""Wires ingest, rules and alerts over one SQLite file into the HTTP application of `liuyan standalone`."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from litestar import Litestar
+from prometheus_client import CollectorRegistry
+from sqlalchemy import Connection, func, select
+
+from services.alerts.app import Reader, reading_routes
+from services.alerts.metrics import CaseCollector, FlagDelay
+from services.alerts.queries import State, state
+from services.alerts.rooms import Rooms
+from services.compose.api import application
+from services.compose.cases import open_file, recaller
+from services.ingest.app import event_routes
+from services.ingest.door import Door
+from services.ingest.keys import KeyRing, valid_keys
+from services.ingest.metrics import Refusals
+from services.standalone import log
+from services.standalone.database import Database
+from services.standalone.engine import Engine
+from shared.http import health_routes
+from shared.metrics import new_registry
+from shared.rules import Ruleset
+
+
+def dead_letter_counts(connection: Connection) -> dict[str, int]:
+    rows = connection.execute(select(log.dead_letters.c.reason, func.count()).group_by(log.dead_letters.c.reason))
+    return {row[0]: row[1] for row in rows}
+
+
+def metrics_registry(database: Database, engine: Engine, rules: Ruleset) -> tuple[CollectorRegistry, FlagDelay]:
+    registry = new_registry()
+
+    def read(months: Iterable[str], now: datetime) -> State:
+        with database.reading() as connection:
+            return state(connection, rules.registry, months, now)
+
+    def letters() -> dict[str, int]:
+        with database.reading() as connection:
+            return {"conflict": 0} | dead_letter_counts(connection)
+
+    registry.register(CaseCollector(rules, engine.clock.now, read, letters))
+    return registry, FlagDelay(registry)
+
+
+def create_app(engine: Engine, registry: CollectorRegistry) -> Litestar:
+    """The whole HTTP application of `liuyan standalone`."""
+    database, rules = engine.database, engine.rules
+
+    def read_keys() -> dict[str, str]:
+        with database.reading() as connection:
+            return valid_keys(connection)
+
+    reader = Reader(
+        rules=rules,
+        now=engine.clock.now,
+        reading=database.reading,
+        recall=recaller(log.histories, rules, engine.ending.is_set),
+        open_file=lambda connection, key, as_of: open_file(log.histories, connection, rules, key, as_of),
+        metrics=registry,
+        rooms=Rooms(),
+    )
+    routes = [
+        *event_routes(
+            Door(rules), engine.submit, KeyRing(read_keys).platform_of, Refusals(registry, rules.registry.slugs)
+        ),
+        *reading_routes(reader),
+        *health_routes(engine.unhealthy),
+    ]
+    return application(routes)

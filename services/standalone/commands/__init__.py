@@ -1,1 +1,0 @@
-"""The commands of `liuyan`, a module for each group of them."""
