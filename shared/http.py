@@ -133,8 +133,8 @@ def schemas(types: Sequence[type]) -> dict[str, Any]:
     return components
 
 
-def health_routes(unhealthy: Callable[[], str | None]) -> list[Any]:
-    """`/livez` and `/readyz`: 200 `ok`, or 503 with the reason."""
+def health_routes(unhealthy: Callable[[], str | None], unready: Callable[[], str | None] | None = None) -> list[Any]:
+    """`/livez` and `/readyz`: 200 `ok`, or 503 with the reason. What is not live is not ready either."""
 
     def answer(trouble: str | None) -> Response[str]:
         return Response(trouble or "ok", status_code=503 if trouble else 200, media_type=MediaType.TEXT)
@@ -162,6 +162,6 @@ def health_routes(unhealthy: Callable[[], str | None]) -> list[Any]:
         media_type=MediaType.TEXT,
     )
     def readyz() -> Response[str]:
-        return answer(unhealthy())
+        return answer(unhealthy() or (unready() if unready is not None else None))
 
     return [livez, readyz]

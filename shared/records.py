@@ -49,3 +49,4 @@ class DeadLetter(Struct, frozen=True):
 
 
 encode_letter = msgspec.json.Encoder(order="deterministic").encode
+decode_letter = msgspec.json.Decoder(DeadLetter).decode

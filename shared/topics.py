@@ -13,6 +13,9 @@ REPLICATION = 3
 MIN_ISR = 2
 """What production needs of every topic: an acknowledged event stands in two places and outlives one of them."""
 
+SLA_GROUP = "liuyan-sla"
+"""The group of the SLA processor: what it has acknowledged of the events is in the records."""
+
 FOREVER = -1
 DAY = 86_400_000
 MIB = 1024 * 1024

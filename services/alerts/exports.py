@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from services.alerts.bulletin import bulletin
-from shared.figures import COUNTS, RATES, Counts, Figures, Period
+from shared.figures import COUNTS, RATES, Counts, Figures, Period, Row
 from shared.registry import Registry
 from shared.times import isoformat
 
@@ -66,20 +66,17 @@ def figures_json(counts: Counts, provisional: int) -> dict[str, Any]:
     return {**{name: getattr(counts, name) for name in (*COUNTS, *RATES)}, "provisional": provisional}
 
 
+def row_json(row: Row) -> dict[str, Any]:
+    own = {"platform": row.platform, "name": row.name, "county": row.county}
+    return {**own, **figures_json(row.counts, row.provisional)}
+
+
 def report_json(report: Report) -> dict[str, Any]:
     return {
         "period": report.period.text,
         "as_of": isoformat(report.as_of),
         "ruleset": report.ruleset,
-        "rows": [
-            {
-                "platform": row.platform,
-                "name": row.name,
-                "county": row.county,
-                **figures_json(row.counts, row.provisional),
-            }
-            for row in report.figures.rows
-        ],
+        "rows": [row_json(row) for row in report.figures.rows],
         "total": figures_json(report.figures.total, report.figures.total_provisional),
         "definitions": DEFINITIONS,
     }

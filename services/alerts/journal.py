@@ -64,7 +64,7 @@ def list_alerts(
         where.append(tuple_(alerts.c.raised_at, alerts.c.id) < _read(cursor))
     statement = select(alerts).where(*where).order_by(alerts.c.raised_at.desc(), alerts.c.id.desc())
     rows = connection.execute(statement.limit(limit + 1)).all()
-    page = [_alert(row) for row in rows[:limit]]
+    page = [alert_of(row) for row in rows[:limit]]
     last = rows[limit - 1] if len(rows) > limit else None
     return AlertPage(page, None if last is None else write_cursor(f"{last.raised_at} {last.id}"))
 
@@ -76,10 +76,11 @@ def alerts_of(connection: Connection, key: str, as_of: datetime) -> list[Alert]:
     for part in (STANDS, ~STANDS):  # an index for each
         rows += connection.execute(select(alerts).where(alerts.c.key == key, part, alerts.c.raised_at <= limit)).all()
     rows.sort(key=lambda row: (row.raised_at, row.id))
-    return [_alert(row, limit) for row in rows]
+    return [alert_of(row, limit) for row in rows]
 
 
-def _alert(row: Any, limit: int | None = None) -> Alert:
+def alert_of(row: Any, limit: int | None = None) -> Alert:
+    """A row of the journal; one that was cleared after `limit` is told as it stood then."""
     cleared = row.cleared_at is not None and (limit is None or row.cleared_at <= limit)
     return Alert(
         key=row.key,

@@ -73,8 +73,12 @@ def require_broker() -> Any:
     return broker
 
 
+EXTRAS = {"kafka": "kafka-python", "psycopg": "psycopg", "faust": "faust-streaming", "aiokafka": "aiokafka"}
+
+
 def missing_client(error: ImportError) -> str:
     """The line that says which package is missing."""
-    if error.name is None or error.name.partition(".")[0] != "kafka":
+    name = (error.name or "").partition(".")[0]
+    if name not in EXTRAS:
         raise error
-    return "缺少 kafka-python：请安装 liuyan[kafka]（make test 所建的环境里已有）"
+    return f"缺少 {EXTRAS[name]}：请安装 liuyan[kafka,postgres,faust]（make test 所建的环境里已有）"

@@ -10,19 +10,16 @@ from services.alerts.sql import chunks
 from services.commands.common import (
     INSTANT,
     as_of_option,
-    bring_up_to_date,
     db_option,
     now,
-    opened,
     print_json,
-    require_same_rules,
     ruleset,
 )
 from services.commands.journal import alert_line
+from services.commands.stores import opened_store
 from services.compose.cases import open_file, recaller
 from services.sla.explain import Explanation, explain
 from services.sla.rules import evaluate
-from services.standalone import log
 from shared.case import Case, Target, encode_case
 from shared.commandline import fail, settings
 from shared.events import Received, ReceivedData
@@ -43,11 +40,11 @@ def case_command(key: str, as_of: datetime | None, db: str | None, as_json: bool
     found = settings()
     rules = ruleset(found)
     instant = as_of or now()
-    with opened(db, found) as database:
-        require_same_rules(database, rules)
-        with database.reading() as connection:
+    with opened_store(db, found) as store:
+        store.require_same_rules(rules)
+        with store.reading() as connection:
             file = (
-                open_file(log.histories, connection, rules, key, instant)
+                open_file(store.histories, connection, rules, key, instant)
                 if key.partition("/")[0] in rules.registry
                 else None
             )
@@ -119,11 +116,11 @@ def cases_command(as_of: datetime | None, platform: str | None, db: str | None, 
             f"没有平台 {platform}；已登记的有 {'、'.join(rules.registry.slugs)}", param_hint="--platform"
         )
     instant = as_of or now()
-    with opened(db, found) as database:
-        bring_up_to_date(database, rules)
-        with database.reading() as connection:
+    with opened_store(db, found) as store:
+        store.bring_up_to_date(rules)
+        with store.reading() as connection:
             for keys in chunks(queries.all_keys(connection, rules.registry, platform)):
-                for case in recaller(log.histories, rules)(connection, keys, instant):
+                for case in recaller(store.histories, rules)(connection, keys, instant):
                     if jsonl:
                         click.echo(encode_case(case).decode())
                     else:

@@ -4,7 +4,7 @@ import click
 import msgspec
 
 from services.commands.common import db_option, now, opened, progress, ruleset
-from services.standalone.log import buried
+from services.commands.stores import opened_store
 from services.standalone.reconcile import reconcile as find_differences
 from shared.commandline import fail, settings
 from shared.helptext import ChineseCommand
@@ -32,11 +32,10 @@ def reconcile_command(db: str | None) -> None:
 def dead_letters_command(db: str | None, jsonl: bool) -> None:
     """不能使用的事件：来处、原因。"""
     found = settings()
-    with opened(db, found) as database, database.reading() as connection:
-        for at, letter in buried(connection):
+    with opened_store(db, found) as store, store.reading() as connection:
+        for at, letter in store.buried(connection):
             if jsonl:
                 row = {"at": at, "origin": letter.origin, "reason": letter.reason, "detail": letter.detail}
-                body = None if letter.body is None else msgspec.Raw(letter.body)
-                click.echo(msgspec.json.encode({**row, "event": body}).decode())
+                click.echo(msgspec.json.encode({**row, "event": letter.event}).decode())
             else:
                 click.echo(f"{show(at)}  {letter.origin}  {letter.reason}  {letter.detail}")

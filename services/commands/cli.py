@@ -22,6 +22,9 @@ COMMANDS = {
     "export": ("services.commands.figures", "export_command"),
     "reconcile": ("services.commands.checks", "reconcile_command"),
     "dead-letters": ("services.commands.checks", "dead_letters_command"),
+    "ingest": ("services.commands.services", "ingest_command"),
+    "sla": ("services.commands.services", "sla_command"),
+    "alerts": ("services.commands.services", "alerts_command"),
     "broker": ("services.commands.broker", "broker_group"),
     "topics": ("services.commands.topics", "topics_group"),
 }
@@ -40,6 +43,9 @@ HELP = {
     "export": "统计期的件数与比率：json、csv、通报文字",
     "reconcile": "由日志重新计算并核对全部数字",
     "dead-letters": "不能使用的事件及原因",
+    "ingest": "分布式：接收推送，写入 Kafka",
+    "sla": "分布式：计算时限",
+    "alerts": "分布式：整理办件，标记逾期，查询与指标",
     "broker": "开发用的 Kafka：启动、停止、查看",
     "topics": "Kafka 的主题：建立、核对",
 }

@@ -15,7 +15,6 @@ from sqlalchemy.exc import DatabaseError
 from services.alerts.tables import event_counts
 from services.compose.clock import SystemClock
 from services.standalone.database import Database, DatabaseUnusableError, database_file, open_database
-from services.standalone.log import positions
 from services.standalone.prepare import prepare
 from services.standalone.troubles import explain
 from shared.commandline import fail
@@ -52,7 +51,9 @@ INSTANT = InstantType()
 
 
 def db_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option("--db", metavar="文件", help="数据库：文件路径或 sqlite:///文件路径（默认取设置 db）")(function)
+    return click.option("--db", metavar="文件", help="数据库：SQLite 文件，或 postgresql://…（默认取设置 db）")(
+        function
+    )
 
 
 def as_of_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -76,16 +77,6 @@ def opened(db: str | None, found: Settings, create: bool = False, write: bool = 
         database.close()
 
 
-def require_same_rules(database: Database, rules: Ruleset) -> None:
-    """A command must not mix figures of two rulesets, nor recompute those of a service that runs with other files."""
-    with database.reading() as connection:
-        known = positions(connection).ruleset
-    if known not in ("", rules.hash):
-        fail(
-            "数据库是按另一套规则算出的：请使用与服务相同的规则文件（platforms、policy、calendar），或启动 liuyan standalone 让它重算"
-        )
-
-
 def require_known_platforms(database: Database, rules: Ruleset) -> None:
     """Every platform that has sent events must be registered: its cases would otherwise vanish from the figures."""
     with database.reading() as connection:
@@ -95,9 +86,8 @@ def require_known_platforms(database: Database, rules: Ruleset) -> None:
         fail(f"数据库里有平台 {'、'.join(unknown)} 的事件，平台登记表中却没有；请使用原来的登记表，或把它们加回去")
 
 
-def bring_up_to_date(database: Database, rules: Ruleset) -> None:
-    """Project what an interrupted replay left in the log."""
-    require_same_rules(database, rules)
+def prepare_file(database: Database, rules: Ruleset) -> None:
+    """Project what an interrupted replay left in the log. The ruleset is that of the projections."""
     with progress("整理办件", "件") as advance:
         prepare(database, rules, SystemClock(), advance)
 

@@ -7,15 +7,14 @@ from pathlib import Path
 import click
 
 from services.commands.common import (
-    bring_up_to_date,
     db_option,
     now,
     opened,
     progress,
     require_known_platforms,
-    require_same_rules,
     ruleset,
 )
+from services.commands.stores import of_file
 from services.compose.clock import SystemClock
 from services.ingest.door import Door
 from services.standalone.replay import replay
@@ -36,7 +35,8 @@ def replay_command(file: Path, db: str | None) -> None:
     size = file.stat().st_size
     with opened(db, found, create=True) as database:
         require_known_platforms(database, rules)
-        require_same_rules(database, rules)
+        store = of_file(database)
+        store.require_same_rules(rules)
         done = 0
         with progress("读入", "字节") as advance:
 
@@ -49,7 +49,7 @@ def replay_command(file: Path, db: str | None) -> None:
                 result = replay(file, database, Door(rules), SystemClock().now, read)
             except OSError as error:
                 fail(f"{file}：读不出来（{error.strerror}）")
-        bring_up_to_date(database, rules)
+        store.bring_up_to_date(rules)
     click.echo(
         f"读入 {result.lines} 行：新事件 {result.accepted}，重复 {result.duplicates}，冲突 {result.conflicts}，"
         f"不合要求 {result.bad}，空行 {result.blank}"

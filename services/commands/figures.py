@@ -8,9 +8,9 @@ import click
 
 from services.alerts import queries
 from services.alerts.exports import FORMATS, Report, export
-from services.commands.common import as_of_option, bring_up_to_date, db_option, now, opened, ruleset
+from services.commands.common import as_of_option, db_option, now, ruleset
+from services.commands.stores import opened_store
 from services.compose.cases import recaller
-from services.standalone import log
 from shared.commandline import fail, settings
 from shared.figures import Period, PeriodError
 from shared.helptext import ChineseCommand
@@ -30,12 +30,12 @@ def export_command(period: str, as_of: datetime | None, kind: str, out: Path | N
         wanted = Period.parse(period)
     except PeriodError as error:
         raise click.BadParameter(str(error), param_hint="统计期") from error
-    with opened(db, found) as database:
-        bring_up_to_date(database, rules)
+    with opened_store(db, found) as store:
+        store.bring_up_to_date(rules)
         instant = now()
-        with database.reading() as connection:
+        with store.reading() as connection:
             figures = queries.figures_of(
-                connection, recaller(log.histories, rules), rules.registry, wanted.months, instant, as_of
+                connection, recaller(store.histories, rules), rules.registry, wanted.months, instant, as_of
             )
     body = export(Report(wanted, as_of or instant, rules.hash, figures), kind, rules.registry)
     if out is None:

@@ -8,7 +8,8 @@ import msgspec
 from services.alerts.journal import Alert, AlertFilters, list_alerts
 from services.alerts.queries import MAX_LIMIT
 from services.alerts.rungs import NEXT_RUNG
-from services.commands.common import db_option, opened, ruleset
+from services.commands.common import db_option, ruleset
+from services.commands.stores import opened_store
 from shared.commandline import settings
 from shared.helptext import ChineseCommand
 from shared.times import show
@@ -42,7 +43,7 @@ def journal_command(
         if value is not None and value not in known:
             raise click.BadParameter(f"没有{what} {value}；已登记的有 {'、'.join(known)}", param_hint=option)
     filters = AlertFilters(platform, county, rung, standing)
-    with opened(db, found) as database, database.reading() as connection:
+    with opened_store(db, found) as store, store.reading() as connection:
         cursor, left = None, limit
         while left is None or left > 0:
             page = list_alerts(connection, registry, filters, min(left or MAX_LIMIT, MAX_LIMIT), cursor)

@@ -4,7 +4,8 @@ import threading
 
 import click
 
-from services.commands.common import db_option, opened, ruleset
+from services.commands.common import db_option, ruleset
+from services.commands.stores import opened_store
 from services.compose.clock import SystemClock
 from services.ingest.keys import FRESH_SECONDS, create_key, list_keys, revoke_key
 from shared.commandline import fail, settings
@@ -28,9 +29,9 @@ def keys_create(platform: str, db: str | None) -> None:
         raise click.BadParameter(
             f"没有平台 {platform}；已登记的有 {'、'.join(rules.registry.slugs)}", param_hint="平台"
         )
-    with opened(db, found, create=True) as database, database.writing() as connection:
+    with opened_store(db, found, create=True) as store, store.writing() as connection:
         identifier, key = create_key(connection, platform, SystemClock().now())
-        click.echo(f"数据库 {database.file.resolve()}", err=True)
+        click.echo(f"数据库 {store.place}", err=True)
     click.echo(f"密钥编号 {identifier}，平台 {platform}（{rules.registry[platform].name}），只显示这一次：", err=True)
     click.echo(key)
 
@@ -40,7 +41,7 @@ def keys_create(platform: str, db: str | None) -> None:
 def keys_list(db: str | None) -> None:
     """列出密钥的编号、平台和状态（密钥本身无法再显示）。"""
     found = settings()
-    with opened(db, found) as database, database.reading() as connection:
+    with opened_store(db, found) as store, store.reading() as connection:
         for key in list_keys(connection):
             state = "有效" if key.revoked_at is None else f"已于 {show(key.revoked_at)} 作废"
             click.echo(f"{key.id}\t{key.platform}\t{show(key.created_at)} 建立\t{state}")
@@ -52,7 +53,7 @@ def keys_list(db: str | None) -> None:
 def keys_revoke(identifier: str, db: str | None) -> None:
     """作废一个密钥：命令结束时，运行中的服务也已不再认它；已收下的事件不受影响。"""
     found = settings()
-    with opened(db, found, write=True) as database, database.writing() as connection:
+    with opened_store(db, found, write=True) as store, store.writing() as connection:
         known = revoke_key(connection, identifier, SystemClock().now())
     if not known:
         fail(f"没有编号为 {identifier[:40]} 的密钥；liuyan keys list 可列出")

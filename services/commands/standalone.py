@@ -15,6 +15,7 @@ from rich.console import Console
 from services.alerts.metrics import FlagDelay
 from services.alerts.sweep import Raised
 from services.commands.common import db_option, opened, progress, require_known_platforms, ruleset
+from services.compose.announce import log_raised
 from services.compose.clock import AcceleratedClock, Clock, SystemClock
 from services.compose.server import PortTakenError, bind, serve
 from services.ingest.keys import create_key, list_keys
@@ -26,11 +27,10 @@ from shared.helptext import ChineseCommand
 from shared.logs import configure_logs
 from shared.rules import Ruleset
 from shared.settings import Settings
-from shared.times import from_micros, isoformat, show
+from shared.times import show
 from shared.version import VERSION
 
 logger = structlog.get_logger("standalone")
-TOLD_ONE_BY_ONE = 20
 OnRaised = Callable[[tuple[Raised, ...]], None]
 
 
@@ -74,7 +74,7 @@ def _start(listener: socket.socket, db: str | None, demo: bool, found: Settings,
 def _serve(database: Database, rules: Ruleset, url: str, listener: socket.socket) -> None:
     require_known_platforms(database, rules)
     clock = SystemClock()
-    engine, app = _application(database, rules, clock, _log_raised)
+    engine, app = _application(database, rules, clock, log_raised)
     with progress("整理", "件") as advance:
         engine.prepare(advance)
     key_line = _first_key(database, rules, clock.now())
@@ -143,24 +143,6 @@ def _application(database: Database, rules: Ruleset, clock: Clock, on_raised: On
     registry, delay = metrics_registry(database, engine, rules)
     flagged.append(delay)
     return engine, create_app(engine, registry)
-
-
-def _log_raised(raised: tuple[Raised, ...]) -> None:
-    sent = [alert for alert in raised if not alert.quiet]
-    if len(sent) < len(raised):
-        logger.info("历史逾期只列出，不提醒", action="alerts_listed", alerts=len(raised) - len(sent))
-    if len(sent) > TOLD_ONE_BY_ONE:
-        logger.warning("一批提醒", action="alerts_raised", alerts=len(sent))
-        return
-    for alert in sent:
-        logger.warning(
-            "提醒",
-            action="alert_raised",
-            case=alert.key,
-            rung=alert.rung,
-            target=alert.target,
-            due_at=isoformat(from_micros(alert.due_at)),
-        )
 
 
 def _first_key(database: Database, rules: Ruleset, now: datetime) -> str:

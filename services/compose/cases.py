@@ -1,19 +1,23 @@
 """Cases from all their events, wherever a form keeps these: as of now for the projections, as of any instant for who asks."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 
+from prometheus_client import CollectorRegistry
 from sqlalchemy import Connection
 
 from services.alerts.app import CaseFile
 from services.alerts.journal import alerts_of
+from services.alerts.metrics import CaseCollector, FlagDelay
 from services.alerts.projection import Evaluated
-from services.alerts.queries import Recall
+from services.alerts.queries import Recall, State, state
 from services.sla.explain import explain
 from services.sla.rules import evaluate, next_change, order
 from shared.case import Case
+from shared.database import Connections
 from shared.events import CaseEvent
 from shared.http import busy
+from shared.metrics import new_registry
 from shared.rules import Ruleset
 
 Histories = Callable[[Connection, Iterable[str]], Iterator[tuple[str, list[CaseEvent]]]]
@@ -62,3 +66,24 @@ def open_file(
         return None
     known = sorted((event for event in history if event.time <= as_of), key=order)
     return CaseFile(case, explain(case, rules), known, alerts_of(connection, key, as_of))
+
+
+def cases_registry(
+    database: Connections,
+    rules: Ruleset,
+    now: Callable[[], datetime],
+    dead_letters: Callable[[Connection], Mapping[str, int]],
+) -> tuple[CollectorRegistry, FlagDelay]:
+    """The metrics of the cases, read at each scrape."""
+    registry = new_registry()
+
+    def read(months: Iterable[str], at: datetime) -> State:
+        with database.reading() as connection:
+            return state(connection, rules.registry, months, at)
+
+    def letters() -> dict[str, int]:
+        with database.reading() as connection:
+            return {"conflict": 0, **dead_letters(connection)}
+
+    registry.register(CaseCollector(rules, now, read, letters))
+    return registry, FlagDelay(registry)

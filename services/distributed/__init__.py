@@ -1,1 +1,1 @@
-"""The distributed form: ingest, rules and alerts as processes of their own around Kafka. So far: broker, topics, ingest's way in."""
+"""The distributed form: ingest, SLA processor and alerts as processes of their own around Kafka and PostgreSQL."""

@@ -7,8 +7,11 @@ from kafka.admin import ConfigResource
 from kafka.errors import TopicAlreadyExistsError
 from msgspec import Struct
 
+from services.distributed.kafka import KafkaError, admin_client
 from shared.settings import Environment
 from shared.topics import MIN_ISR, REPLICATION, TOPICS, Topic
+
+AGAIN_SECONDS, FAILED_SECONDS = 30.0, 2.0
 
 
 class Existing(Struct, frozen=True):
@@ -104,3 +107,26 @@ def _good(key: str, wanted: str, value: str) -> bool:
     if key in ("retention.ms", "retention.bytes", "max.message.bytes") and wanted != "-1":
         return value == "-1" or int(value or 0) >= int(wanted)
     return value == wanted
+
+
+def mismatch(bootstrap: str, environment: Environment) -> str | None:
+    """Why no service should run on this cluster (Chinese, one line); None when the topics are as they should be."""
+    try:
+        with admin_client(bootstrap, seconds=5) as admin:
+            found = differences(observe(admin), environment)
+    except KafkaError as error:
+        return f"Kafka {bootstrap} 没有回答（{type(error).__name__}）"
+    errors = [finding for finding in found if finding.severity == "error"]
+    return f"主题 {errors[0].topic}：{errors[0].text}（liuyan topics check 可列出全部）" if errors else None
+
+
+class TopicsCheck:
+    """Whether the topics are as they should be, looked at again and again; `step` is for a loop."""
+
+    def __init__(self, bootstrap: str, environment: Environment) -> None:
+        self._bootstrap, self._environment = bootstrap, environment
+        self.mismatch: str | None = "主题尚未核对"
+
+    def step(self) -> float:
+        self.mismatch = mismatch(self._bootstrap, self._environment)
+        return AGAIN_SECONDS if self.mismatch is None else FAILED_SECONDS

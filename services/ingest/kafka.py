@@ -58,9 +58,12 @@ class KafkaIngest:
         self._stopping = threading.Event()
 
     def start(self) -> None:
-        """Raises what `connect` raises."""
-        self._producer = self._connect()
+        """Where nobody answers yet, pushes are refused as busy until somebody does."""
         self._open = True
+        try:
+            self._producer = self._connect()
+        except Exception:  # noqa: BLE001 - nobody answers, or not well
+            self._note(failed=True)
         self._thread.start()
 
     def stop(self, seconds: float = CLOSE_SECONDS) -> None:
@@ -124,7 +127,9 @@ class KafkaIngest:
 
     def _renew(self) -> None:
         """Another producer, as soon as the brokers answer. Nothing is queued meanwhile."""
-        dispose(self._producer)
+        first = self._producer is None
+        if not first:
+            dispose(self._producer)
         self._producer = None
         while not self._stopping.is_set():
             try:
@@ -134,6 +139,8 @@ class KafkaIngest:
             else:
                 with self._lock:
                     self._renewing = False
+                    if first:
+                        self._failing_since = None
                 return
 
     def _reporters(self, push: _Push) -> tuple[Callable[[Any], None], Callable[[Any], None]]:

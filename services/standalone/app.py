@@ -1,18 +1,14 @@
 """Wires ingest, rules and alerts over one SQLite file into the HTTP application of `liuyan standalone`."""
 
-from collections.abc import Iterable
-from datetime import datetime
-
 from litestar import Litestar
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Connection, func, select
 
 from services.alerts.app import Reader, reading_routes
-from services.alerts.metrics import CaseCollector, FlagDelay
-from services.alerts.queries import State, state
+from services.alerts.metrics import FlagDelay
 from services.alerts.rooms import Rooms
 from services.compose.api import application
-from services.compose.cases import open_file, recaller
+from services.compose.cases import cases_registry, open_file, recaller
 from services.ingest.app import event_routes
 from services.ingest.door import Door
 from services.ingest.keys import KeyRing, valid_keys
@@ -21,7 +17,6 @@ from services.standalone import log
 from services.standalone.database import Database
 from services.standalone.engine import Engine
 from shared.http import health_routes
-from shared.metrics import new_registry
 from shared.rules import Ruleset
 
 
@@ -31,18 +26,7 @@ def dead_letter_counts(connection: Connection) -> dict[str, int]:
 
 
 def metrics_registry(database: Database, engine: Engine, rules: Ruleset) -> tuple[CollectorRegistry, FlagDelay]:
-    registry = new_registry()
-
-    def read(months: Iterable[str], now: datetime) -> State:
-        with database.reading() as connection:
-            return state(connection, rules.registry, months, now)
-
-    def letters() -> dict[str, int]:
-        with database.reading() as connection:
-            return {"conflict": 0} | dead_letter_counts(connection)
-
-    registry.register(CaseCollector(rules, engine.clock.now, read, letters))
-    return registry, FlagDelay(registry)
+    return cases_registry(database, rules, engine.clock.now, dead_letter_counts)
 
 
 def create_app(engine: Engine, registry: CollectorRegistry) -> Litestar:

@@ -19,7 +19,8 @@ from services.alerts.tables import OPEN, cases, targets
 from services.compose.cases import evaluate_keys as cases_as_of_now
 from services.ingest.port import Taken
 from services.standalone import log
-from shared.events import CaseEvent, Event, accept, encode_event
+from shared.events import CaseEvent, Event, accept
+from shared.records import DeadLetter
 from shared.rules import Ruleset
 from shared.times import to_micros
 
@@ -40,7 +41,7 @@ def take(connection: Connection, arriving: Sequence[Event], origins: Sequence[st
     known = log.known_bodies(connection, arriving)
     answers: list[Taken] = []
     new: list[Event] = []
-    buried: list[log.DeadLetter] = []
+    buried: list[DeadLetter] = []
     for event, origin in zip(arriving, origins, strict=True):
         sorted_in = accept(known, [event])
         if sorted_in.new:
@@ -51,7 +52,7 @@ def take(connection: Connection, arriving: Sequence[Event], origins: Sequence[st
         else:
             answers.append(Taken.CONFLICT)
             detail = f"{log.ident(event)} 已有内容不同的事件，以先到者为准"
-            buried.append(log.DeadLetter(origin, "conflict", detail, encode_event(event)))
+            buried.append(DeadLetter(origin, "conflict", detail, event))
     log.append(connection, new)
     record_events(connection, new, now)
     log.bury(connection, buried, now)

@@ -8,8 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-import msgspec
-from msgspec import Struct
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -31,6 +29,7 @@ from sqlalchemy import (
 
 from services.alerts.sql import chunks, insert_missing, run_many, upsert
 from shared.events import BaseEvent, CaseEvent, Event, decode_event, encode_event
+from shared.records import DeadLetter, encode_letter
 from shared.times import from_micros, to_micros
 
 metadata = MetaData()
@@ -68,13 +67,6 @@ dead_letters = Table(
 Index("dead_letters_reason", dead_letters.c.reason)
 
 CASES = "cases"
-
-
-class DeadLetter(Struct, frozen=True):
-    origin: str
-    reason: str
-    detail: str
-    body: bytes | None = None
 
 
 def ident(event: BaseEvent) -> str:
@@ -180,16 +172,18 @@ def all_events(connection: Connection) -> Iterator[Event]:
 def bury(connection: Connection, letters: Iterable[DeadLetter], at: datetime) -> None:
     """Keep what could not be used. The same from the same place, come again, is not kept twice."""
     rows = [
-        {"at": to_micros(at), "origin": d.origin, "reason": d.reason, "detail": d.detail, "body": d.body, "digest": _digest(d)}
+        {"at": to_micros(at), "origin": d.origin, "reason": d.reason, "detail": d.detail,
+         "body": None if d.event is None else encode_event(d.event), "digest": _digest(d)}
         for d in letters
     ]  # fmt: skip
     insert_missing(connection, dead_letters, rows)
 
 
 def _digest(letter: DeadLetter) -> str:
-    return hashlib.sha256(msgspec.json.encode(letter)).hexdigest()
+    return hashlib.sha256(encode_letter(letter)).hexdigest()
 
 
 def buried(connection: Connection) -> Iterator[tuple[datetime, DeadLetter]]:
     for row in connection.execute(select(dead_letters).order_by(dead_letters.c.id)):
-        yield from_micros(row.at), DeadLetter(row.origin, row.reason, row.detail, row.body)
+        event = None if row.body is None else decode_event(row.body)
+        yield from_micros(row.at), DeadLetter(row.origin, row.reason, row.detail, event)

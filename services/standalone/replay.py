@@ -19,8 +19,9 @@ from services.ingest.refusals import Refusal, RefusalReason, RefusedError
 from services.ingest.strictjson import MAX_BODY, parse_json
 from services.standalone.apply import take
 from services.standalone.database import Database
-from services.standalone.log import DeadLetter, bury
+from services.standalone.log import bury
 from shared.events import Event
+from shared.records import DeadLetter
 
 LINES_A_STEP = 20_000
 BYTES_A_STEP = 32 * 1024 * 1024

@@ -192,7 +192,8 @@ def test_a_file_that_is_no_database_of_ours_is_a_failure(tmp_path: Path, command
 @pytest.mark.parametrize(
     ("db", "said"),
     [
-        ("postgresql://x/y", "只用 SQLite"),
+        ("postgresql://127.0.0.1:1/y", "打不开数据库 127.0.0.1:1/y"),
+        ("mysql://x/y", "只用 SQLite"),
         ("sqlite:///:memory:", "只用 SQLite"),
         ("sqlite://", "只用 SQLite"),
         ("://", ""),

@@ -1,0 +1,183 @@
+"""Reads records and dead letters from Kafka, a batch at a time, and has them applied.
+
+The group only says who reads what; from where on, and whether this process may still write, the database says (`intake`). So
+nothing needs to be committed in Kafka for correctness, and every trouble has the same remedy: claim again what is assigned,
+and read on from there.
+"""
+
+import time
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+import structlog
+
+from services.alerts.intake import Claim, FencedError, GapError, claim
+from services.alerts.stream.apply import Batch, Fetched, Projector
+from shared.database import Connections
+from shared.kafka import reachable
+from shared.topics import CASES, DEAD_LETTERS, MIB
+
+logger = structlog.get_logger("alerts")
+
+GROUP = "liuyan-alerts"
+MAX_RECORDS = 2_000
+POLL_SECONDS = 0.5
+CONNECT_SECONDS = 5.0
+HINT_SECONDS = 5.0  # between two commits in Kafka, which are for people and for lag exporters
+Partition = tuple[str, int]
+
+
+def kafka_consumer(bootstrap: str, **more: Any) -> Any:
+    """kafka-python's consumer of committed records. Raises ValueError for a wrong address, KafkaError when nobody answers."""
+    from kafka import KafkaConsumer
+
+    return KafkaConsumer(
+        bootstrap_servers=reachable(bootstrap, CONNECT_SECONDS),
+        client_id="liuyan-alerts",
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        allow_auto_create_topics=False,
+        auto_offset_reset="earliest",
+        reconnect_backoff_max_ms=1000,
+        **more,
+    )
+
+
+class TopicResetError(Exception):
+    """The topic is shorter than what was read of it."""
+
+    def __init__(self, topic: str, partition: int) -> None:
+        super().__init__(f"{topic} 的分区 {partition} 比已读到的位置短：主题被重建过，请运行 liuyan rebuild")
+
+
+class Reader:
+    """`step` is for a loop: one thread."""
+
+    def __init__(self, bootstrap: str, instance: str, database: Connections, projector: Projector) -> None:
+        self._bootstrap, self._instance, self._database, self._projector = bootstrap, instance, database, projector
+        self._consumer: Any = None
+        self._epochs: dict[Partition, int] = {}
+        self._next: dict[Partition, int] = {}
+        self._hinted_at = 0.0
+        self.lag: dict[Partition, int] = {}
+        self.applied = 0
+        self.progressed_at = time.monotonic()
+
+    def step(self) -> float:
+        """Read what there is, and have it applied: 0, for there may be more. Raises KafkaError and the database's errors."""
+        if self._consumer is None:
+            self._consumer = self._subscribed()
+        polled = self._consumer.poll(timeout_ms=round(POLL_SECONDS * 1000), max_records=MAX_RECORDS)
+        assigned = {(tp.topic, tp.partition): tp for tp in self._consumer.assignment()}
+        self._forget(self._epochs.keys() - assigned.keys())
+        new = assigned.keys() - self._epochs.keys()
+        if new:
+            self._claim(new)  # what was read of these is read again, from where the database says
+        try:
+            batches = self._read(assigned, new, polled)
+            if batches:
+                self.applied += self._projector.apply(batches)
+        except (FencedError, GapError) as error:
+            logger.warning("分区的位置有变，重新认领", action="reclaimed", detail=str(error))
+            self._forget(list(self._epochs))
+            return 0.0
+        except BaseException:
+            self._forget(list(self._epochs))  # it may have been applied or not
+            raise
+        for batch in batches:
+            self._next[batch.topic, batch.partition] = batch.next_offset
+        self._look(assigned, bool(batches))
+        return 0.0
+
+    def close(self) -> None:
+        """Leave the group; what was read is applied or will be read again."""
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
+
+    def _subscribed(self) -> Any:
+        consumer = kafka_consumer(
+            self._bootstrap,
+            group_id=GROUP,
+            group_instance_id=self._instance,
+            session_timeout_ms=10_000,
+            heartbeat_interval_ms=2_000,
+            max_poll_records=MAX_RECORDS,
+            max_partition_fetch_bytes=CASES.max_bytes,
+            fetch_max_bytes=4 * CASES.max_bytes,
+            receive_buffer_bytes=MIB,
+        )
+        consumer.subscribe([CASES.name, DEAD_LETTERS.name])
+        return consumer
+
+    def _claim(self, places: Iterable[Partition]) -> None:
+        by_topic: dict[str, list[int]] = {}
+        for topic, partition in places:
+            by_topic.setdefault(topic, []).append(partition)
+        for topic, partitions in sorted(by_topic.items()):
+            with self._database.writing() as connection:
+                claimed = claim(connection, topic, partitions)
+            self._seek(topic, claimed)
+
+    def _seek(self, topic: str, claimed: Claim) -> None:
+        tps = [_tp(topic, partition) for partition in claimed.next_offsets]
+        starts, ends = self._consumer.beginning_offsets(tps), self._consumer.end_offsets(tps)
+        for tp in tps:
+            offset = claimed.next_offsets[tp.partition]
+            if offset > ends[tp]:
+                raise TopicResetError(tp.topic, tp.partition)
+            self._consumer.seek(tp, max(offset, starts[tp]))
+            self._next[topic, tp.partition] = offset
+            self._epochs[topic, tp.partition] = claimed.epoch
+
+    def _forget(self, places: Iterable[Partition]) -> None:
+        for place in list(places):
+            self._epochs.pop(place, None)
+            self._next.pop(place, None)
+            self.lag.pop(place, None)
+
+    def _read(
+        self, assigned: dict[Partition, Any], new: AbstractSet[Partition], polled: dict[Any, list[Any]]
+    ) -> list[Batch]:
+        read = {(tp.topic, tp.partition): records for tp, records in polled.items()}
+        found = (
+            self._batch(place, tp, read.get(place, [])) for place, tp in sorted(assigned.items()) if place not in new
+        )
+        return [batch for batch in found if batch is not None]
+
+    def _batch(self, place: Partition, tp: Any, records: list[Any]) -> Batch | None:
+        """What was read of a partition; it may be only the mark that ends a transaction, which has an offset too."""
+        following = self._consumer.position(tp)
+        if following == self._next[place]:
+            return None
+        if following < self._next[place] or (records and records[0].offset < self._next[place]):
+            raise GapError(self._next[place], following)  # assigned anew within the same poll
+        fetched = [Fetched(record.offset, record.value) for record in records]
+        return Batch(*place, self._epochs[place], self._next[place], following, fetched)
+
+    def _look(self, assigned: dict[Partition, Any], progressed: bool) -> None:
+        """How far behind each partition is, as far as its last fetch told."""
+        for place, tp in assigned.items():
+            high = self._consumer.highwater(tp)
+            if high is not None and place in self._next:
+                position = self._consumer.position(tp)
+                self.lag[place] = max(0, high - position)
+        now = time.monotonic()
+        if progressed or not any(self.lag.values()):
+            self.progressed_at = now
+        if now - self._hinted_at > HINT_SECONDS and self._next:
+            self._hinted_at = now
+            self._hint()
+
+    def _hint(self) -> None:
+        from kafka.structs import OffsetAndMetadata
+
+        offsets = {_tp(*place): OffsetAndMetadata(offset, "", -1) for place, offset in self._next.items()}
+        self._consumer.commit_async(offsets)
+
+
+def _tp(topic: str, partition: int) -> Any:
+    from kafka import TopicPartition
+
+    return TopicPartition(topic, partition)

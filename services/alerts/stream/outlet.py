@@ -1,0 +1,138 @@
+"""Kafka as the publisher and the horizon see it: a transactional producer, the ends of topics, what another group acknowledged."""
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from services.alerts.stream.consumer import kafka_consumer
+from services.alerts.stream.publish import Message
+from shared.kafka import reachable
+
+NAME = "liuyan-alerts-outbox"
+WAIT_MS = 10_000
+PATIENCE = 5.0
+
+
+class KafkaOutlet:
+    """The transactional producer of the outbox, one for all replicas: the one that took over last."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+        self._producer: Any = None
+
+    def take_over(self) -> None:
+        """End every other producer of this name."""
+        from kafka import KafkaProducer
+
+        self.close()
+        self._producer = KafkaProducer(
+            bootstrap_servers=reachable(self._bootstrap, PATIENCE),
+            client_id=NAME,
+            transactional_id=NAME,
+            acks="all",
+            allow_auto_create_topics=False,
+            request_timeout_ms=WAIT_MS // 2,
+            delivery_timeout_ms=WAIT_MS,
+            max_block_ms=WAIT_MS,
+            transaction_timeout_ms=3 * WAIT_MS,
+            reconnect_backoff_max_ms=1000,
+        )
+        self._producer.init_transactions()
+
+    def send(self, messages: Iterable[Message]) -> None:
+        """All of them or none; committed when it returns."""
+        wanted = list(messages)
+        if not wanted:
+            return
+        self._producer.begin_transaction()
+        sent = [self._producer.send(m.topic, m.value, m.key.encode()) for m in wanted]
+        self._producer.flush(WAIT_MS / 1000)
+        for future in sent:
+            future.get(timeout=0)
+        self._producer.commit_transaction()
+
+    def tail(self, topic: str, number: int) -> Iterator[bytes]:
+        """The values of the last messages of each partition."""
+        with closing_consumer(self._bootstrap) as consumer:
+            yield from _tail(consumer, topic, number)
+
+    def close(self) -> None:
+        if self._producer is not None:
+            with contextlib.suppress(Exception):  # an unfinished transaction is ended by whoever comes next
+                self._producer._sender.force_close()  # noqa: SLF001 - close() would wait for what never comes
+                self._producer._sender.join(5)  # noqa: SLF001
+                self._producer.close(timeout=1)
+            self._producer = None
+
+
+@contextlib.contextmanager
+def closing_consumer(bootstrap: str) -> Iterator[Any]:
+    """A consumer without a group."""
+    consumer = kafka_consumer(bootstrap, group_id=None)
+    try:
+        yield consumer
+    finally:
+        consumer.close()
+
+
+def _tail(consumer: Any, topic: str, number: int) -> Iterator[bytes]:
+    tps = partitions(consumer, topic)
+    consumer.assign(tps)
+    starts, ends = consumer.beginning_offsets(tps), consumer.end_offsets(tps)
+    for tp in tps:
+        consumer.seek(tp, max(starts[tp], ends[tp] - number))
+    while any(consumer.position(tp) < ends[tp] for tp in tps):
+        for records in consumer.poll(timeout_ms=500).values():
+            yield from (record.value for record in records)
+
+
+def partitions(consumer: Any, topic: str) -> list[Any]:
+    """Of a topic that exists; none of one that does not."""
+    from kafka import TopicPartition
+
+    return [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
+
+
+class KafkaEnds:
+    """Where topics end, and how far a group has acknowledged one; clients are made at need, and anew after an error."""
+
+    def __init__(self, bootstrap: str, group: str) -> None:
+        self._bootstrap, self._group = bootstrap, group
+        self._consumer: Any = None
+        self._admin: Any = None
+
+    def end_offsets(self, topic: str) -> Mapping[int, int]:
+        with self._fresh():
+            if self._consumer is None:
+                self._consumer = kafka_consumer(self._bootstrap, group_id=None)
+            ends = self._consumer.end_offsets(partitions(self._consumer, topic))
+            return {tp.partition: end for tp, end in ends.items()}
+
+    def acknowledged(self, topic: str) -> Mapping[int, int]:
+        with self._fresh():
+            if self._admin is None:
+                from kafka import KafkaAdminClient
+
+                self._admin = KafkaAdminClient(
+                    bootstrap_servers=reachable(self._bootstrap, PATIENCE),
+                    client_id="liuyan-alerts",
+                    request_timeout_ms=WAIT_MS,
+                    reconnect_backoff_max_ms=1000,
+                )
+            found = self._admin.list_group_offsets(self._group)[self._group]
+            return {tp.partition: held.offset for tp, held in found.items() if tp.topic == topic and held.offset >= 0}
+
+    @contextlib.contextmanager
+    def _fresh(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        for client in (self._consumer, self._admin):
+            if client is not None:
+                with contextlib.suppress(Exception):
+                    client.close()
+        self._consumer = self._admin = None

@@ -1,0 +1,151 @@
+"""The newest record of each key, kept beside the projections: cases are evaluated from it as of now or of any other instant.
+
+An event may stand under one key only. A partition of the stream sees only its own keys, so that what was sent a second
+time under another message's number is found here: whoever came first keeps the identity, the later one is refused and buried.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import Connection, bindparam, select
+
+from services.alerts.sql import chunks, insert_missing, upsert
+from services.alerts.stream.tables import identities, letters, records
+from shared.events import CaseEvent, Event
+from shared.records import DeadLetter
+from shared.times import from_micros, to_micros
+from shared.topics import CASES
+
+
+class Arrived(Struct, frozen=True):
+    """A record as it comes: what this service needs of `CaseRecord`. `events` is kept as it was written."""
+
+    key: str
+    revision: int
+    events: msgspec.Raw
+
+
+decode_arrived = msgspec.json.Decoder(Arrived).decode
+_decode_events = msgspec.json.Decoder(tuple[Event, ...]).decode
+_decode_ids = msgspec.json.Decoder(frozenset[str]).decode
+
+
+class Taken(NamedTuple):
+    """The events that were not known before, the cases that changed with all their events, and what was refused."""
+
+    new: list[Event]
+    histories: dict[str, list[CaseEvent]]
+    refused: list[DeadLetter]
+
+
+_BY_KEY = select(records).where(records.c.key.in_(bindparam("keys", expanding=True)))
+_LOCKED = _BY_KEY.with_for_update()
+_IDENTITIES = select(identities).where(identities.c.ident.in_(bindparam("idents", expanding=True)))
+
+
+def take(connection: Connection, arrived: Mapping[str, Arrived]) -> Taken:
+    """Keep the records that are newer than those kept; by their keys."""
+    kept: dict[str, Any] = {}
+    for chunk in chunks(sorted(arrived)):
+        kept.update((row.key, row) for row in connection.execute(_LOCKED, {"keys": chunk}))
+    newer = {
+        key: (record, _decode_events(record.events))
+        for key, record in sorted(arrived.items())
+        if key not in kept or kept[key].revision < record.revision
+    }
+    new: dict[str, list[Event]] = {}
+    for key, (_, events) in newer.items():
+        known = _known(kept.get(key))
+        new[key] = [event for event in events if event.id not in known]
+    elsewhere = _claim_identities(connection, new)
+    taken = Taken([], {}, [])
+    rows = []
+    for key, (record, events) in newer.items():
+        refused = {event.id for event in new[key] if _ident(event) in elsewhere}
+        taken.refused.extend(_letter(key, event, elsewhere) for event in new[key] if event.id in refused)
+        taken.new.extend(event for event in new[key] if event.id not in refused)
+        refused |= _refused(kept.get(key))
+        used = [event for event in events if event.id not in refused]
+        if "/" in key:
+            taken.histories[key] = [event for event in used if isinstance(event, CaseEvent)]
+        rows.append(
+            {
+                "key": key, "revision": record.revision, "events": bytes(record.events).decode(),
+                "refused": msgspec.json.encode(sorted(refused)).decode() if refused else None,
+            }
+        )  # fmt: skip
+    upsert(connection, records, rows)
+    return taken
+
+
+def _known(row: Any) -> set[str]:
+    return set() if row is None else {event.id for event in _decode_events(row.events)}
+
+
+def _refused(row: Any) -> frozenset[str]:
+    return frozenset() if row is None or row.refused is None else _decode_ids(row.refused)
+
+
+def _ident(event: Event) -> str:
+    return f"{event.platform}/{event.id}"
+
+
+def _claim_identities(connection: Connection, new: Mapping[str, Sequence[Event]]) -> dict[str, str]:
+    """Those of the events' identities that stand under another key: that key."""
+    wanted: dict[str, str] = {}
+    for key, events in new.items():
+        for event in events:
+            wanted.setdefault(_ident(event), key)
+    rows = [{"ident": ident, "key": key} for ident, key in sorted(wanted.items())]
+    doubled = sum(len(events) for events in new.values()) > len(rows)  # two keys of this very batch
+    if insert_missing(connection, identities, rows) == len(rows) and not doubled:
+        return {}
+    held: dict[str, str] = {}
+    for chunk in chunks(sorted(wanted)):
+        held.update((row.ident, row.key) for row in connection.execute(_IDENTITIES, {"idents": chunk}))
+    return {
+        ident: held[ident] for key, events in new.items() for event in events if held[ident := _ident(event)] != key
+    }
+
+
+def _letter(key: str, event: Event, elsewhere: Mapping[str, str]) -> DeadLetter:
+    subject = elsewhere[_ident(event)].partition("/")[2]
+    detail = f"{_ident(event)} 已用于另一件留言 {subject}，以先到者为准；新事件请用新的 id"
+    return DeadLetter(f"{CASES.name}/{key}#{event.id}", "conflict", detail, event)  # wherever compaction has put it
+
+
+def histories(connection: Connection, keys: Iterable[str]) -> Iterator[tuple[str, list[CaseEvent]]]:
+    """Each key, in the order given, with all events of its case."""
+    for chunk in chunks(keys):
+        rows = {row.key: row for row in connection.execute(_BY_KEY, {"keys": chunk})}
+        for key in chunk:
+            yield key, _history(rows.get(key))
+
+
+def _history(row: Any) -> list[CaseEvent]:
+    if row is None:
+        return []
+    refused = _refused(row)
+    return [event for event in _decode_events(row.events) if isinstance(event, CaseEvent) and event.id not in refused]
+
+
+def bury(connection: Connection, found: Sequence[DeadLetter], at: datetime) -> None:
+    """Keep what could not be used; the same, come again, is kept once."""
+    rows = [
+        {
+            "origin": letter.origin, "at": to_micros(at), "reason": letter.reason, "detail": letter.detail,
+            "event": None if letter.event is None else msgspec.json.encode(letter.event).decode(),
+        }
+        for letter in found
+    ]  # fmt: skip
+    insert_missing(connection, letters, rows)
+
+
+def buried(connection: Connection) -> Iterator[tuple[datetime, DeadLetter]]:
+    """In the order in which they were buried."""
+    for row in connection.execute(select(letters).order_by(letters.c.at, letters.c.origin)):
+        event = None if row.event is None else msgspec.json.decode(row.event, type=Event)
+        yield from_micros(row.at), DeadLetter(row.origin, row.reason, row.detail, event)

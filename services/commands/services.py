@@ -1,0 +1,164 @@
+"""The commands ingest, sla, alerts: each service of the distributed form."""
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+import structlog
+
+from services.commands.broker import missing_client
+from services.commands.common import ruleset
+from shared.commandline import fail, settings
+from shared.database import DatabaseUnusableError, Postgres
+from shared.helptext import ChineseCommand
+from shared.kafka import servers
+from shared.logs import configure_logs
+from shared.rules import Ruleset
+from shared.settings import Settings
+from shared.topics import MESSAGES
+from shared.version import VERSION
+
+logger = structlog.get_logger("services")
+
+
+def service_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option("--bootstrap", metavar="地址", help="Kafka 的地址，多个用逗号分开（默认取设置 kafka）"),
+        click.option(
+            "--port", type=click.IntRange(0, 65535), metavar="端口", help="监听的端口（默认取设置 port；0 自动选择）"
+        ),
+        click.option("--host", metavar="地址", help="监听的地址（默认取设置 host）"),
+    ):
+        function = option(function)
+    return function
+
+
+def db_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--db", metavar="URL", help="PostgreSQL：postgresql://用户:密码@主机:端口/库名（默认取设置 db）"
+    )(function)
+
+
+def instance_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--instance", metavar="名字", help="本进程在同类中的名字，重启后不变（默认取设置 instance，不设即主机名）"
+    )(function)
+
+
+@click.command("ingest", cls=ChineseCommand)
+@service_options
+@db_option
+def ingest_command(host: str | None, port: int | None, bootstrap: str | None, db: str | None) -> None:
+    """接收推送，写入 Kafka：确认之后才答 202。密钥在 PostgreSQL（liuyan keys）。"""
+    found, rules, address = _begin(bootstrap)
+    with _needed(), _listening(host, port, found) as listener, _opened(db, found) as database:
+        from services.distributed.ingest import IngestService
+
+        service = IngestService(database, address, found.environment, rules)
+        _serve("ingest", service, listener, rules, address)
+
+
+@click.command("sla", cls=ChineseCommand)
+@service_options
+@instance_option
+def sla_command(host: str | None, port: int | None, bootstrap: str | None, instance: str | None) -> None:
+    """计算时限（Faust）：读留言事件，写办件。"""
+    found, rules, address = _begin(bootstrap)
+    with _needed(), _listening(host, port, found) as listener:
+        from services.sla.worker.run import run
+
+        _announce("sla", listener, rules, address)
+        run(address, _instance(instance, found), MESSAGES.partitions, rules)
+
+
+@click.command("alerts", cls=ChineseCommand)
+@service_options
+@db_option
+@instance_option
+def alerts_command(
+    host: str | None, port: int | None, bootstrap: str | None, db: str | None, instance: str | None
+) -> None:
+    """整理办件到 PostgreSQL，标记逾期，发布提醒；查询、导出、指标与办理情况页面。"""
+    found, rules, address = _begin(bootstrap)
+    with _needed(), _listening(host, port, found) as listener, _opened(db, found) as database:
+        from services.distributed.alerts import AlertsService
+
+        service = AlertsService(database, address, _instance(instance, found), found.environment, rules)
+        _serve("alerts", service, listener, rules, address)
+
+
+def _begin(bootstrap: str | None) -> tuple[Settings, Ruleset, str]:
+    found = settings()
+    configure_logs(found.log)
+    address = bootstrap or found.kafka
+    try:
+        servers(address)
+    except ValueError as error:
+        fail(str(error))
+    return found, ruleset(found), address
+
+
+def _instance(instance: str | None, found: Settings) -> str:
+    return instance or found.instance or socket.gethostname()
+
+
+@contextmanager
+def _needed() -> Iterator[None]:
+    """The packages that only this form needs."""
+    try:
+        yield
+    except ImportError as error:
+        fail(missing_client(error))
+
+
+@contextmanager
+def _listening(host: str | None, port: int | None, found: Settings) -> Iterator[socket.socket]:
+    from services.compose.server import PortTakenError, bind
+
+    try:
+        listener = bind(host or found.host, found.port if port is None else port)
+    except PortTakenError as error:
+        fail(str(error))
+    with listener:
+        yield listener
+
+
+@contextmanager
+def _opened(db: str | None, found: Settings) -> Iterator[Postgres]:
+    from services.distributed.database import open_database
+
+    try:
+        database = open_database(db or found.db)
+    except DatabaseUnusableError as error:
+        fail(str(error))
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def _announce(name: str, listener: socket.socket, rules: Ruleset, address: str) -> str:
+    host, port = listener.getsockname()[:2]
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared, not bound
+    url = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+    logger.info(
+        "服务已启动", action="started", service=name, version=VERSION, ruleset=rules.hash, url=url, kafka=address
+    )
+    return url
+
+
+def _serve(name: str, service: Any, listener: socket.socket, rules: Ruleset, address: str) -> None:
+    from services.compose.server import PortTakenError, serve
+
+    def ready() -> None:
+        click.echo(
+            f"{name} 在 {_announce(name, listener, rules, address)}（/readyz 就绪与否，/metrics 指标）；按 Ctrl-C 停止"
+        )
+
+    try:
+        serve(service.app, service, listener, ready)
+    except PortTakenError as error:
+        fail(str(error))
+    logger.info("服务已停止", action="stopped", service=name)

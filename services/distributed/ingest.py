@@ -1,0 +1,75 @@
+"""The ingest service: pushes over HTTP into Kafka; keys in PostgreSQL."""
+
+from litestar import Litestar, Response, get
+from prometheus_client import generate_latest
+
+from services.alerts.app import METRICS_TYPE
+from services.compose.api import application
+from services.distributed.topics import TopicsCheck
+from services.ingest.app import event_routes
+from services.ingest.door import Door
+from services.ingest.kafka import KafkaIngest
+from services.ingest.keys import KeyRing, valid_keys
+from services.ingest.metrics import Refusals
+from services.ingest.producer import producer
+from shared.database import Connections
+from shared.http import health_routes
+from shared.loops import Loop, exit_when
+from shared.metrics import new_registry
+from shared.rules import Ruleset
+from shared.settings import Environment
+
+NOT_LIVE_SECONDS = 60.0
+
+
+class IngestService:
+    """What works behind the application; `app` is the application."""
+
+    def __init__(self, database: Connections, bootstrap: str, environment: Environment, rules: Ruleset) -> None:
+        self._database, self._rules = database, rules
+        self._kafka = KafkaIngest(lambda: producer(bootstrap))
+        self._topics = TopicsCheck(bootstrap, environment)
+        self._loop = Loop("主题核对", self._topics.step, ())
+        self.app = self._app()
+
+    def start(self) -> None:
+        self._kafka.start()
+        self._loop.start()
+        exit_when(self.unhealthy)
+
+    def hurry(self) -> None:
+        """Nothing here takes long."""
+
+    def stop(self) -> None:
+        self._loop.stop()
+        self._kafka.stop()
+
+    def unhealthy(self) -> str | None:
+        if self._kafka.failing_for() > NOT_LIVE_SECONDS:
+            return "Kafka 超过一分钟没有确认任何事件"
+        return self._loop.trouble()
+
+    def unready(self) -> str | None:
+        if self._kafka.failing_for() > 0:
+            return "Kafka 没有确认事件"
+        return self._topics.mismatch
+
+    def _app(self) -> Litestar:
+        registry = new_registry()
+        refusals = Refusals(registry, self._rules.registry.slugs)
+
+        def read_keys() -> dict[str, str]:
+            with self._database.reading() as connection:
+                return valid_keys(connection)
+
+        @get("/metrics", include_in_schema=False, sync_to_thread=False)
+        def metrics() -> Response[bytes]:
+            return Response(generate_latest(registry), media_type=METRICS_TYPE)
+
+        return application(
+            [
+                *event_routes(Door(self._rules), self._kafka.submit, KeyRing(read_keys).platform_of, refusals),
+                *health_routes(self.unhealthy, self.unready),
+                metrics,
+            ]
+        )
