@@ -78,6 +78,7 @@ def test_the_readmes_and_the_pages_for_users_are_translated() -> None:
         "README.md",
         "docs/city.md",
         "docs/distributed.md",
+        "docs/kubernetes.md",
         "docs/operations.md",
         "docs/rules.md",
     ]
