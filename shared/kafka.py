@@ -1,9 +1,10 @@
-"""Where Kafka is: the brokers' addresses, and whether anybody listens there."""
+"""Where Kafka is: the brokers' addresses, whether anybody listens there, and a client that closes what it opened."""
 
 import re
 import socket
 import threading
 import time
+from typing import Any
 
 _SERVER = re.compile(r"(?:[\w.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}", re.ASCII)
 
@@ -50,3 +51,26 @@ def await_listener(addresses: list[str], seconds: float) -> bool:
             return False
         threading.Event().wait(0.1)
     return True
+
+
+def client(**configs: Any) -> Any:
+    """The network client for kafka-python's producers, consumers and admin clients (their `kafka_client`).
+
+    The library's own (3.0.12), when it is closed, leaves a connection open on which a request still waits to be written, and
+    one that is just being made. Whatever waits then is waited for in its selector, and is closed here.
+    """
+    from kafka.net.compat import KafkaNetClient
+
+    class Client(KafkaNetClient):  # type: ignore[misc]
+        def close(self, node_id: Any = None) -> None:
+            net, left = self._net, []
+            if node_id is None and not net._closed:  # noqa: SLF001 - there is no other way to them
+                self._manager.close()
+                net.stop()
+                net.drain()  # from here on, every socket that is open is one that somebody waits for
+                left = [key.fileobj for key in net._selector.get_map().values()]  # noqa: SLF001
+            super().close(node_id)
+            for waited_for in left:
+                waited_for.close()
+
+    return Client(**configs)

@@ -12,6 +12,7 @@ from services.distributed import broker
 from services.distributed.kafka import admin_client
 from services.distributed.provision import MissingError
 from services.distributed.topics import create_missing
+from shared.kafka import client
 
 T = TypeVar("T")
 
@@ -46,7 +47,11 @@ def records(address: str, topic: str, since: dict[int, int] | None = None) -> li
     from kafka import KafkaConsumer, TopicPartition
 
     consumer = KafkaConsumer(
-        bootstrap_servers=address, enable_auto_commit=False, group_id=None, isolation_level="read_committed"
+        bootstrap_servers=address,
+        enable_auto_commit=False,
+        group_id=None,
+        isolation_level="read_committed",
+        kafka_client=client,
     )
     try:
         partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic))]
@@ -67,7 +72,7 @@ def ends(address: str, topic: str) -> dict[int, int]:
     """The next offset of each partition."""
     from kafka import KafkaConsumer, TopicPartition
 
-    consumer = KafkaConsumer(bootstrap_servers=address, enable_auto_commit=False, group_id=None)
+    consumer = KafkaConsumer(bootstrap_servers=address, enable_auto_commit=False, group_id=None, kafka_client=client)
     try:
         partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
         return {partition.partition: end for partition, end in consumer.end_offsets(partitions).items()}

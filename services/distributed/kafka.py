@@ -5,7 +5,7 @@ from typing import Any
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError, KafkaTimeoutError
 
-from shared.kafka import reachable
+from shared.kafka import client, reachable
 
 __all__ = ["KafkaError", "KafkaTimeoutError", "admin_client"]
 
@@ -21,4 +21,5 @@ def admin_client(bootstrap: str, seconds: float = 10) -> Any:
         bootstrap_timeout_ms=round(seconds * 1000),
         request_timeout_ms=round(seconds * 1000),
         reconnect_backoff_max_ms=500,
+        kafka_client=client,
     )

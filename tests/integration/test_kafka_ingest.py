@@ -3,19 +3,25 @@
 import asyncio
 import os
 import signal
+import socket
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from kafka.protocol.metadata import MetadataRequest
 
+import services.ingest.producer
 from services.distributed import broker
 from services.distributed.broker import Broker
+from services.distributed.kafka import KafkaTimeoutError
 from services.ingest.kafka import KafkaIngest
 from services.ingest.port import BusyError, Taken, UnknownOutcomeError
 from services.ingest.producer import producer
 from shared.events import CaseEvent, decode_event, encode_event
+from shared.kafka import client
 from shared.topics import MESSAGES
 from tests.builders import event
 from tests.kafkakit import create_topics, ends, own_broker, records
@@ -182,3 +188,41 @@ def test_stopping_without_a_broker_ends_and_leaves_nobody_waiting(tmp_path: Path
         with pytest.raises(UnknownOutcomeError):
             asyncio.run(push_and_stop())
         assert time.monotonic() - began < 15
+
+
+def waited_for(network: Any) -> list[socket.socket]:
+    """The sockets that its loop waits for."""
+    return [key.fileobj for key in network._net._selector.get_map().values()]
+
+
+@pytest.mark.parametrize("moment", ["while connecting", "connected", "before a request is written"])
+def test_a_client_that_is_closed_leaves_no_socket_open(kafka: Broker, moment: str) -> None:
+    network = client(bootstrap_servers=kafka.address)
+    network._manager.bootstrap(10_000)
+    (node,) = network.cluster.brokers()
+    if moment == "while connecting":
+        network.maybe_connect(node.node_id)
+        network.poll(0)  # as far as the wait for the other side
+    else:
+        network.await_ready(node.node_id)
+    sockets = waited_for(network)
+    assert len(sockets) == 2, "one to Kafka, and one by which the loop is woken"
+    if moment == "before a request is written":
+        network.send(node.node_id, MetadataRequest())
+    network.close()
+    assert [left for left in sockets if left.fileno() != -1] == []
+
+
+def test_a_producer_that_could_not_be_made_leaves_no_socket_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    sockets: list[socket.socket] = []
+
+    def watched(**configs: Any) -> Any:
+        network = client(**configs)
+        sockets.extend(waited_for(network))
+        return network
+
+    monkeypatch.setattr(services.ingest.producer, "client", watched)
+    monkeypatch.setattr(services.ingest.producer, "ANSWER_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(KafkaTimeoutError):
+        producer(f"127.0.0.1:{silent.getsockname()[1]}")
+    assert [left.fileno() for left in sockets] == [-1]

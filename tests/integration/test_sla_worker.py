@@ -16,6 +16,7 @@ from services.distributed.broker import Broker
 from services.sla.processing import Message, process
 from services.sla.worker.app import EXIT
 from shared.events import Event, encode_event
+from shared.kafka import client
 from shared.records import CaseRecord, decode_record
 from shared.rules import Ruleset
 from shared.topics import CASES, DEAD_LETTERS, MESSAGES, message_key
@@ -68,7 +69,7 @@ def story(run: str) -> list[Event]:
 def feed(kafka: Broker, events: Sequence[Event]) -> None:
     from kafka import KafkaProducer
 
-    producer = KafkaProducer(bootstrap_servers=kafka.address)
+    producer = KafkaProducer(bootstrap_servers=kafka.address, kafka_client=client)
     for found in events:
         producer.send(MESSAGES.name, encode_event(found), message_key(found))
     producer.send(MESSAGES.name, b"{", b"poison")
