@@ -1,5 +1,6 @@
-"""Where Kafka is: the brokers' addresses, whether anybody listens there, and a client that closes what it opened."""
+"""Where Kafka is: the brokers' addresses, whether anybody listens there, and clients that close what they opened."""
 
+import contextlib
 import re
 import socket
 import threading
@@ -74,3 +75,14 @@ def client(**configs: Any) -> Any:
                 waited_for.close()
 
     return Client(**configs)
+
+
+def dispose(producer: Any) -> None:
+    """Close it at once: what the brokers have not acknowledged fails.
+
+    `close` alone would wait for what a stuck producer never sends, and then leave it as it is.
+    """
+    with contextlib.suppress(Exception):
+        producer._sender.force_close()  # noqa: SLF001 - there is no other way to end a stuck one
+        producer._sender.join(5)  # noqa: SLF001
+        producer.close(timeout=1)

@@ -17,8 +17,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from services.ingest.port import BusyError, Taken, UnknownOutcomeError
-from services.ingest.producer import DELIVERY_SECONDS, dispose
+from services.ingest.producer import DELIVERY_SECONDS
 from shared.events import Event, encode_event
+from shared.kafka import dispose
 from shared.topics import MESSAGES, message_key
 
 MAX_EVENTS = 20_000  # on their way, those included whose pusher was told that the outcome is unknown

@@ -1,10 +1,9 @@
-"""kafka-python's producer as ingest needs it, and how to get rid of one.
+"""kafka-python's producer as ingest needs it.
 
 A producer that has failed to deliver has to be replaced: in kafka-python 3.0.12 an idempotent one never sends again once a batch
 that it had tried has expired (it drops its producer id and asks for no new one), and the events given to it later never fail.
 """
 
-import contextlib
 from typing import Any
 
 from shared.kafka import client, reachable
@@ -47,14 +46,3 @@ def producer(bootstrap: str, delivery: float = DELIVERY_SECONDS, patience: float
         for unused in clients:  # nobody else has a hold of it
             unused.close()
         raise
-
-
-def dispose(producer: Any) -> None:
-    """Close it at once: what the brokers have not acknowledged fails.
-
-    `close` alone would wait for what a stuck producer never sends, and then leave it as it is.
-    """
-    with contextlib.suppress(Exception):
-        producer._sender.force_close()  # noqa: SLF001 - there is no other way to end a stuck one
-        producer._sender.join(5)  # noqa: SLF001
-        producer.close(timeout=1)

@@ -15,7 +15,7 @@ import structlog
 from services.alerts.intake import Claim, FencedError, GapError, claim
 from services.alerts.stream.apply import Batch, Fetched, Projector
 from shared.database import Connections
-from shared.kafka import reachable
+from shared.kafka import client, reachable
 from shared.topics import CASES, DEAD_LETTERS, MIB
 
 logger = structlog.get_logger("alerts")
@@ -40,6 +40,7 @@ def kafka_consumer(bootstrap: str, **more: Any) -> Any:
         allow_auto_create_topics=False,
         auto_offset_reset="earliest",
         reconnect_backoff_max_ms=1000,
+        kafka_client=client,
         **more,
     )
 

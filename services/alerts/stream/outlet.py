@@ -6,7 +6,7 @@ from typing import Any
 
 from services.alerts.stream.consumer import kafka_consumer
 from services.alerts.stream.publish import Message
-from shared.kafka import reachable
+from shared.kafka import client, dispose, reachable
 
 NAME = "liuyan-alerts-outbox"
 WAIT_MS = 10_000
@@ -36,6 +36,7 @@ class KafkaOutlet:
             max_block_ms=WAIT_MS,
             transaction_timeout_ms=3 * WAIT_MS,
             reconnect_backoff_max_ms=1000,
+            kafka_client=client,
         )
         self._producer.init_transactions()
 
@@ -58,10 +59,7 @@ class KafkaOutlet:
 
     def close(self) -> None:
         if self._producer is not None:
-            with contextlib.suppress(Exception):  # an unfinished transaction is ended by whoever comes next
-                self._producer._sender.force_close()  # noqa: SLF001 - close() would wait for what never comes
-                self._producer._sender.join(5)  # noqa: SLF001
-                self._producer.close(timeout=1)
+            dispose(self._producer)  # an unfinished transaction is ended by whoever comes next
             self._producer = None
 
 
@@ -118,6 +116,7 @@ class KafkaEnds:
                     client_id="liuyan-alerts",
                     request_timeout_ms=WAIT_MS,
                     reconnect_backoff_max_ms=1000,
+                    kafka_client=client,
                 )
             found = self._admin.list_group_offsets(self._group)[self._group]
             return {tp.partition: held.offset for tp, held in found.items() if tp.topic == topic and held.offset >= 0}
