@@ -130,8 +130,8 @@ class KafkaEnds:
             raise
 
     def close(self) -> None:
-        for client in (self._consumer, self._admin):
-            if client is not None:
+        for used in (self._consumer, self._admin):
+            if used is not None:
                 with contextlib.suppress(Exception):
-                    client.close()
+                    used.close()
         self._consumer = self._admin = None
