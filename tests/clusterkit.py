@@ -1,0 +1,218 @@
+"""The distributed form for tests: real processes on a real Kafka and PostgreSQL, started, killed, stopped and continued by name.
+
+A supervisor starts again what ends, as an operator's would; `settle` waits until everything that was pushed has gone the whole way.
+"""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import httpx
+from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from services.alerts.queries import all_keys
+from services.alerts.stream.horizon import horizon
+from services.alerts.stream.records import buried, histories
+from services.alerts.sweep import next_wake
+from services.compose.cases import recaller
+from services.distributed.database import open_database
+from services.ingest.keys import create_key
+from shared.case import encode_case
+from shared.events import Event, encode_event
+from shared.rules import Ruleset
+from shared.times import SHANGHAI
+from tests import postgres
+from tests.enginekit import Deck
+from tests.kafkakit import create_topics, own_broker
+from tests.service import BATCH, PATIENCE, SCRIPT, until
+
+LONG = 3 * PATIENCE
+A_MOMENT = 0.05
+
+
+class Process:
+    """One service. It is started again when it ends, until it is stopped."""
+
+    def __init__(self, kind: str, name: str, environ: Mapping[str, str], folder: Path) -> None:
+        self.kind, self.name, self.log = kind, name, folder / f"{name}.log"
+        self._environ = {**os.environ, **environ, "LIUYAN_INSTANCE": name, "LIUYAN_LOG": "json", "LIUYAN_PORT": "0"}
+        self._wanted = False
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._supervise, daemon=True)
+        self.starts = 0
+
+    def start(self) -> None:
+        self._wanted = True
+        self._thread.start()
+
+    def signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            until(lambda: self._process, f"{self.name} runs").send_signal(number)
+
+    def stop(self) -> int:
+        """In order; by force after a while."""
+        self._wanted = False
+        self.signal(signal.SIGCONT)
+        self.signal(signal.SIGTERM)
+        process = self._process
+        assert process is not None
+        try:
+            code = process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = process.wait()
+        self._thread.join(PATIENCE)
+        return code
+
+    def url(self) -> str:
+        """Where it listens, since its last start."""
+
+        def told() -> str | None:
+            text = self.log.read_text(errors="replace").rpartition("-- start")[2] if self.log.exists() else ""
+            found = re.findall(r'"url": "(http://[^"]+)"', text)
+            return found[-1] if found else None
+
+        return str(until(told, f"{self.name} listens: {self.tail()}"))
+
+    def tail(self) -> str:
+        return self.log.read_text(errors="replace")[-2_000:] if self.log.exists() else ""
+
+    def _supervise(self) -> None:
+        while self._wanted:
+            with self.log.open("ab") as out:
+                out.write(b"-- start\n")
+                out.flush()
+                self._process = subprocess.Popen([SCRIPT, self.kind], env=self._environ, stdout=out, stderr=out)
+            self.starts += 1
+            self._process.wait()
+            if self._wanted:
+                time.sleep(A_MOMENT)  # as a supervisor's pause
+
+
+class Cluster:
+    """Broker, database and services. Use `cluster()`."""
+
+    def __init__(self, folder: Path, kafka: str, url: str, rules: Ruleset) -> None:
+        self.folder, self.kafka, self.url, self.rules = folder, kafka, url, rules
+        self.database = open_database(url)
+        self.processes: dict[str, Process] = {}
+        self.keys: dict[str, str] = {}
+        with self.database.writing() as connection:
+            for slug in rules.registry.slugs:
+                _, self.keys[slug] = create_key(connection, slug, datetime.now(SHANGHAI))
+
+    def start(self, kind: str, name: str, **environ: str) -> Process:
+        process = Process(kind, name, {"LIUYAN_KAFKA": self.kafka, "LIUYAN_DB": self.url, **environ}, self.folder)
+        self.processes[name] = process
+        process.start()
+        return process
+
+    def stop(self) -> None:
+        for process in self.processes.values():
+            process.stop()
+        self.processes.clear()
+
+    def ready(self, *names: str) -> None:
+        for name in names:
+            process = self.processes[name]
+            until(lambda p=process: _answers(f"{p.url()}/readyz"), f"{name} is ready: {process.tail()}", LONG)  # type: ignore[misc]
+
+    def push(self, events: Sequence[Event], to: str = "ingest", size: int = 250) -> None:
+        """As portals do: in batches of their own platform, again and again until taken."""
+        by_platform: dict[str, list[Event]] = {}
+        for event in events:
+            by_platform.setdefault(event.platform, []).append(event)
+        for platform, own in by_platform.items():
+            for start in range(0, len(own), size):
+                self.push_batch(platform, own[start : start + size], to)
+
+    def push_batch(self, platform: str, events: Sequence[Event], to: str = "ingest") -> int:
+        """How many attempts it took until all of them were acknowledged."""
+        body = b"[" + b",".join(map(encode_event, events)) + b"]"
+        headers = {"Authorization": f"Bearer {self.keys[platform]}", "Content-Type": BATCH}
+        attempts = 0
+        end = time.monotonic() + LONG
+        while True:
+            attempts += 1
+            with contextlib.suppress(httpx.HTTPError):
+                answer = httpx.post(f"{self.processes[to].url()}/v1/events", content=body, headers=headers, timeout=30)
+                if answer.status_code == 202:
+                    return attempts
+                assert answer.status_code == 503, answer.text
+            assert time.monotonic() < end, f"not taken: {self.processes[to].tail()}"
+            time.sleep(A_MOMENT)
+
+    def settle(self, seconds: float = LONG) -> None:
+        """Waits until everything that had arrived is in the projections, and what was due by then is flagged."""
+        after = self._now()
+
+        def settled() -> bool:
+            with contextlib.suppress(SQLAlchemyError), self.database.reading() as connection:
+                at, wake = horizon(connection), next_wake(connection)
+                return at is not None and at >= after and (wake is None or wake > at)
+            return False
+
+        until(settled, f"everything has gone the whole way: {self.tails()}", seconds)
+
+    def _now(self) -> datetime:
+        def asked() -> datetime | None:
+            with contextlib.suppress(SQLAlchemyError), self.database.reading() as connection:
+                return connection.execute(select(func.clock_timestamp())).scalar_one()  # type: ignore[no-any-return]
+            return None
+
+        found: datetime = until(asked, "the database answers")
+        return found
+
+    def tails(self) -> str:
+        return "\n".join(f"== {process.name}\n{process.tail()[-600:]}" for process in self.processes.values())
+
+    def deck(self, now: datetime) -> "StreamDeck":
+        return StreamDeck(self.url, self.rules, now)
+
+    def letters(self) -> set[tuple[str, str]]:
+        """(origin, reason) of the dead letters."""
+        with self.database.reading() as connection:
+            return {(letter.origin, letter.reason) for _, letter in buried(connection)}
+
+
+class StreamDeck(Deck):
+    """The projections of the distributed form, as `Deck` looks at those of the embedded one."""
+
+    def encoded(self, as_of: datetime | None = None) -> list[bytes]:
+        with self.database.reading() as connection:
+            keys = all_keys(connection, self.rules.registry)
+            recall = recaller(histories, self.rules)
+            return [encode_case(case) for case in recall(connection, keys, as_of or self.now)]
+
+
+def _answers(url: str) -> bool:
+    with contextlib.suppress(httpx.HTTPError):
+        return httpx.get(url, timeout=5).status_code == 200
+    return False
+
+
+@contextmanager
+def cluster(rules: Ruleset, settings: Mapping[str, str] | None = None) -> Iterator[Cluster]:
+    """A broker with the topics and a database of the test's own; no service runs yet."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="liuyan-cluster-")))
+        broker = stack.enter_context(own_broker(folder / "kafka"))
+        create_topics(broker.address)
+        server = postgres.Server(dict(settings or {}))
+        stack.callback(server.remove)
+        server.start()
+        found = Cluster(folder, broker.address, server.create("liuyan"), rules)
+        found.broker, found.server = broker, server  # type: ignore[attr-defined]
+        stack.callback(found.database.close)
+        stack.callback(found.stop)
+        yield found

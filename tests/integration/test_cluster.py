@@ -1,0 +1,147 @@
+"""The distributed form as a whole, on a real Kafka and PostgreSQL: the same events give the same cases and figures as in one process."""
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.events import Event, decode_event, encode_event
+from shared.rules import Ruleset
+from shared.times import SHANGHAI
+from shared.topics import MESSAGES, message_key
+from tests.builders import shuffled
+from tests.clusterkit import Cluster, cluster
+from tests.enginekit import Deck, deck
+from tests.stories import season
+from tests.test_scenarios import FILES, Scenario, differences, rules_of, scenarios
+
+pytestmark = pytest.mark.slow
+
+CASES_PUSHED = 10_500
+
+
+@pytest.fixture
+def alone(rules: Ruleset) -> Iterator[Cluster]:
+    with cluster(rules) as found:
+        yield found
+
+
+def embedded(found: Deck, events: Sequence[Event], step: int = 2_000) -> dict[str, Any]:
+    """What one process makes of the events."""
+    for start in range(0, len(events), step):
+        found.push(*events[start : start + step])
+    found.sweep()
+    return found.snapshot()
+
+
+def test_fifty_thousand_events_give_the_same_in_both_forms(alone: Cluster, rules: Ruleset) -> None:
+    """With duplicates, shuffled, over HTTP, by two portals at once, two processors and two replicas of alerts."""
+    events = season(rules, CASES_PUSHED, seed=4)
+    pushed = shuffled([*events, *events[: len(events) // 5]], seed=5)
+    assert len(events) > 45_000
+    assert len(pushed) > 50_000
+    for kind, name in (
+        ("ingest", "ingest"),
+        ("sla", "sla-1"),
+        ("sla", "sla-2"),
+        ("alerts", "alerts-1"),
+        ("alerts", "alerts-2"),
+    ):
+        alone.start(kind, name)
+    alone.ready("ingest", "alerts-1", "alerts-2")
+    half = len(pushed) // 2
+    portals = [threading.Thread(target=alone.push, args=(part,)) for part in (pushed[:half], pushed[half:])]
+    for portal in portals:
+        portal.start()
+    for portal in portals:
+        portal.join()
+    alone.settle()
+    now = datetime.now(SHANGHAI)
+    distributed = alone.deck(now)
+    with deck(rules, now) as one:
+        wanted, got = embedded(one, events), distributed.snapshot()
+        for what, value in wanted.items():
+            assert got[what] == value, what
+        months = {f"2026-{month:02}" for month in range(1, 5)}
+        assert distributed.standings_now(months) == one.standings_now(months)
+        assert distributed.tally_gaps() == one.tally_gaps()
+    distributed.close()
+    assert alone.letters() == set()
+    assert [process.stop() for process in alone.processes.values()] == [0] * 5, alone.tails()
+
+
+# The scenarios
+
+
+def test_every_scenario_by_the_distributed_form(tmp_path: Path) -> None:
+    """All events at once, each scenario with names of its own; then, under each ruleset in turn, what its scenarios expect."""
+    numbered = [(f"n{number:03}.", stem, scenario) for number, (stem, scenario) in enumerate(scenarios())]
+    by_rules: dict[str, list[tuple[str, str, Scenario]]] = {}
+    for entry in numbered:
+        by_rules.setdefault(rules_of(entry[1], entry[2].ruleset).hash, []).append(entry)
+    _, stem, first = numbered[0]
+    with cluster(rules_of(stem, first.ruleset)) as found:
+        _feed(found, [_renamed(prefix, raw) for prefix, _, scenario in numbered for raw in scenario.events])
+        problems: list[str] = []
+        for hashed, entries in by_rules.items():
+            found.rules = rules_of(entries[0][1], entries[0][2].ruleset)
+            environ = _files(entries[0], tmp_path / hashed)
+            found.start("sla", "sla", **environ)
+            found.start("alerts", "alerts", **environ)
+            found.settle()
+            problems += _compare(found, entries)
+            found.stop()
+        assert not problems, "\n".join(problems)
+
+
+def _renamed(prefix: str, raw: Any) -> Event:
+    told = json.loads(bytes(raw))
+    told |= {"id": prefix + told["id"], "subject": prefix + told["subject"]}
+    return decode_event(json.dumps(told).encode())
+
+
+def _feed(found: Cluster, events: Sequence[Event]) -> None:
+    from kafka import KafkaProducer
+
+    producer = KafkaProducer(bootstrap_servers=found.kafka, enable_idempotence=True, acks="all")
+    for event in events:
+        producer.send(MESSAGES.name, encode_event(event), message_key(event))
+    producer.flush()
+    producer.close()
+
+
+def _files(entry: tuple[str, str, Scenario], folder: Path) -> dict[str, str]:
+    """The settings of a ruleset, its files written."""
+    _, stem, scenario = entry
+    if scenario.ruleset is None:
+        return {}
+    folder.mkdir()
+    texts = FILES[stem].rulesets[scenario.ruleset]
+    environ = {}
+    for name, lines in (("policy", texts.policy), ("calendar", texts.calendar)):
+        if lines is not None:
+            (folder / f"{name}.toml").write_text("\n".join(lines), encoding="utf-8")
+            environ[f"LIUYAN_{name.upper()}"] = str(folder / f"{name}.toml")
+    return environ
+
+
+def _compare(found: Cluster, entries: Sequence[tuple[str, str, Scenario]]) -> list[str]:
+    problems = []
+    looked = found.deck(datetime.now(SHANGHAI))
+    listed: dict[str, list[str]] = {}
+    for prefix, stem, scenario in entries:
+        for expectation in scenario.expect:
+            if expectation.as_of not in listed:
+                as_of = datetime.fromisoformat(expectation.as_of).astimezone(SHANGHAI)
+                listed[expectation.as_of] = [case.decode() for case in looked.encoded(as_of)]
+            mine = [json.loads(case.replace(prefix, "")) for case in listed[expectation.as_of] if f"/{prefix}" in case]
+            one = [] if expectation.case is None else [expectation.case]
+            wanted = one if expectation.cases is None else expectation.cases
+            place = f"{stem}: {scenario.name} as of {expectation.as_of}: "
+            problems += [place + line for line in differences(wanted, mine)]
+    looked.close()
+    return problems
