@@ -23,6 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from services.alerts.queries import all_keys
 from services.alerts.stream.horizon import horizon
 from services.alerts.stream.records import buried, histories
+from services.alerts.stream.tables import outbox
 from services.alerts.sweep import next_wake
 from services.compose.cases import recaller
 from services.distributed.database import open_database
@@ -36,6 +37,7 @@ from tests.enginekit import Deck
 from tests.kafkakit import create_topics, own_broker
 from tests.service import BATCH, PATIENCE, SCRIPT, until
 
+ROOT = Path(__file__).parents[1]
 LONG = 3 * PATIENCE
 A_MOMENT = 0.05
 
@@ -43,8 +45,12 @@ A_MOMENT = 0.05
 class Process:
     """One service. It is started again when it ends, until it is stopped."""
 
-    def __init__(self, kind: str, name: str, environ: Mapping[str, str], folder: Path) -> None:
+    def __init__(
+        self, kind: str, name: str, environ: Mapping[str, str], folder: Path, first: Sequence[str] | None = None
+    ) -> None:
+        """`first`: what is started the first time, instead of the command itself."""
         self.kind, self.name, self.log = kind, name, folder / f"{name}.log"
+        self._first = first
         self._environ = {**os.environ, **environ, "LIUYAN_INSTANCE": name, "LIUYAN_LOG": "json", "LIUYAN_PORT": "0"}
         self._wanted = False
         self._process: subprocess.Popen[bytes] | None = None
@@ -92,7 +98,8 @@ class Process:
             with self.log.open("ab") as out:
                 out.write(b"-- start\n")
                 out.flush()
-                self._process = subprocess.Popen([SCRIPT, self.kind], env=self._environ, stdout=out, stderr=out)
+                command = self._first if self._first and not self.starts else [SCRIPT, self.kind]
+                self._process = subprocess.Popen(command, env=self._environ, stdout=out, stderr=out, cwd=ROOT)
             self.starts += 1
             self._process.wait()
             if self._wanted:
@@ -107,12 +114,14 @@ class Cluster:
         self.database = open_database(url)
         self.processes: dict[str, Process] = {}
         self.keys: dict[str, str] = {}
+        self.environ: dict[str, str] = {}
         with self.database.writing() as connection:
             for slug in rules.registry.slugs:
                 _, self.keys[slug] = create_key(connection, slug, datetime.now(SHANGHAI))
 
-    def start(self, kind: str, name: str, **environ: str) -> Process:
-        process = Process(kind, name, {"LIUYAN_KAFKA": self.kafka, "LIUYAN_DB": self.url, **environ}, self.folder)
+    def start(self, kind: str, name: str, first: Sequence[str] | None = None, **environ: str) -> Process:
+        settings = {"LIUYAN_KAFKA": self.kafka, "LIUYAN_DB": self.url, **self.environ, **environ}
+        process = Process(kind, name, settings, self.folder, first)
         self.processes[name] = process
         process.start()
         return process
@@ -163,6 +172,16 @@ class Cluster:
             return False
 
         until(settled, f"everything has gone the whole way: {self.tails()}", seconds)
+
+    def published(self) -> None:
+        """Waits until the outbox is empty."""
+
+        def empty() -> bool:
+            with contextlib.suppress(SQLAlchemyError), self.database.reading() as connection:
+                return connection.execute(select(outbox.c.id).limit(1)).first() is None
+            return False
+
+        until(empty, f"what is to be told is told: {self.tails()}")
 
     def _now(self) -> datetime:
         def asked() -> datetime | None:

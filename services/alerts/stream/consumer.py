@@ -23,6 +23,7 @@ logger = structlog.get_logger("alerts")
 GROUP = "liuyan-alerts"
 MAX_RECORDS = 2_000
 POLL_SECONDS = 0.5
+FETCH_SECONDS = 0.05  # how long a fetch waits for records: as long it holds up the partitions that are not in it
 CONNECT_SECONDS = 5.0
 HINT_SECONDS = 5.0  # between two commits in Kafka, which are for people and for lag exporters
 Partition = tuple[str, int]
@@ -102,6 +103,7 @@ class Reader:
             self._bootstrap,
             group_id=GROUP,
             group_instance_id=self._instance,
+            fetch_max_wait_ms=round(FETCH_SECONDS * 1000),
             session_timeout_ms=10_000,
             heartbeat_interval_ms=2_000,
             max_poll_records=MAX_RECORDS,

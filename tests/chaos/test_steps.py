@@ -1,0 +1,85 @@
+"""kill -9 of each service at each step of its loop, under load; after each, everything is there once, and nothing is left undone."""
+
+import sys
+from collections.abc import Iterator
+from signal import SIGTERM
+from typing import NamedTuple
+
+import pytest
+
+from shared.rules import Ruleset
+from tests.chaos.load import Load, rules_by_the_minute
+from tests.chaos.truth import check
+from tests.clusterkit import Cluster, cluster
+from tests.service import PATIENCE, until
+
+pytestmark = pytest.mark.slow
+
+
+class Step(NamedTuple):
+    """`number`: of the call before (after) which the process kills itself."""
+
+    kind: str
+    place: str
+    when: str
+    number: int = 3
+
+
+STEPS = [
+    Step("ingest", "services.ingest.kafka:KafkaIngest._send", "before"),
+    Step("ingest", "services.ingest.kafka:KafkaIngest._send", "after"),
+    Step("ingest", "services.ingest.kafka:KafkaIngest._report", "before", 40),
+    Step("ingest", "services.ingest.kafka:KafkaIngest._tell", "before"),
+    Step("sla", "services.sla.worker.ledger:Ledger._take_over", "after", 6),
+    Step("sla", "services.sla.worker.ledger:Ledger._read_back", "after", 6),
+    Step("sla", "services.sla.worker.app:Processor.take", "before"),
+    Step("sla", "services.sla.worker.ledger:Ledger._send", "after"),
+    Step("sla", "services.sla.worker.ledger:Ledger.put", "before"),
+    Step("sla", "services.sla.worker.ledger:Ledger.put", "after"),
+    Step("sla", "services.sla.worker.app:Processor.take", "after"),
+    Step("alerts", "services.alerts.stream.consumer:Reader._claim", "before", 1),
+    Step("alerts", "services.alerts.stream.consumer:Reader._claim", "after", 1),
+    Step("alerts", "services.alerts.stream.apply:advance", "after", 5),
+    Step("alerts", "services.alerts.stream.apply:take", "after"),
+    Step("alerts", "services.alerts.stream.apply:project", "after"),
+    Step("alerts", "services.alerts.stream.apply:Projector.apply", "after"),
+    Step("alerts", "services.alerts.stream.horizon:set_horizon", "before", 1),
+    Step("alerts", "services.alerts.stream.sweeper:sweep", "before", 2),
+    Step("alerts", "services.alerts.stream.sweeper:sweep", "after", 2),
+    Step("alerts", "services.alerts.stream.outlet:KafkaOutlet.take_over", "after", 1),
+    Step("alerts", "services.alerts.stream.outlet:KafkaOutlet.send", "before", 2),
+    Step("alerts", "services.alerts.stream.outlet:KafkaOutlet.send", "after", 2),
+    Step("alerts", "services.alerts.stream.publish:Publisher.step", "after", 3),
+]
+
+
+@pytest.fixture(scope="module")
+def at_work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, Load, Ruleset]]:
+    """A cluster with a processor and two replicas of alerts, under load until the last of these tests."""
+    rules, environ = rules_by_the_minute(tmp_path_factory.mktemp("rules"))
+    with cluster(rules) as found:
+        found.environ = environ
+        for kind, name in (("ingest", "ingest"), ("sla", "sla"), ("alerts", "alerts"), ("alerts", "alerts-2")):
+            found.start(kind, name)
+        found.ready("ingest", "alerts")
+        load = Load(found, rules, seed=1).start()
+        yield found, load, rules
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: f"{step.kind}: {step.when} {step.place.rpartition(':')[2]}")
+def test_killed_at_a_step_it_goes_on(at_work: tuple[Cluster, Load, Ruleset], step: Step) -> None:
+    found, load, _ = at_work
+    process = found.processes[step.kind]
+    assert process.stop() in (0, -SIGTERM), process.tail()  # it may just be starting
+    arguments = [sys.executable, "-m", "tests.chaos.child", step.kind, step.place, step.when, str(step.number)]
+    again = found.start(step.kind, step.kind, first=arguments)
+    until(lambda: again.starts > 1 or load.problem, "it kills itself", 2 * PATIENCE)
+
+
+def test_after_all_of_it_everything_is_there_once(at_work: tuple[Cluster, Load, Ruleset]) -> None:
+    found, load, rules = at_work
+    load.end()
+    found.settle()
+    found.published()
+    assert check(found, load.acknowledged, rules) == []
+    assert load.rounds > len(STEPS)
