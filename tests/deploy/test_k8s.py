@@ -27,6 +27,7 @@ from tests.deploy.manifests import (
     template,
 )
 from tests.docs.markdown import read
+from tests.docs.test_docs_commands import leaf, options
 from tests.service import Served, served
 
 OLDEST, NEWEST = "1.30", "1.37"  # of Kubernetes
@@ -99,21 +100,32 @@ def test_every_setting_is_one_that_the_program_takes(overlay: str, name: str) ->
     assert template(workload)["spec"]["enableServiceLinks"] is False, "they would add LIUYAN_… that are no settings"
 
 
-def test_the_services_of_the_distributed_form_know_kafka_and_their_own_names() -> None:
-    for name, workload in of_kind("distributed", *WORKLOADS).items():
+def test_the_services_of_the_distributed_form_know_kafka() -> None:
+    for name in of_kind("distributed", *WORKLOADS):
         read = settings_of("distributed", name)
         assert (read.environment, read.kafka) == ("production", "kafka-kafka-bootstrap:9092")
-        assert foreign_settings(workload)["LIUYAN_INSTANCE"] == {"fieldRef": {"fieldPath": "metadata.name"}}
-    assert of_kind("distributed", "StatefulSet").keys() == {"liuyan-sla"}, "its names stay the same over restarts"
+
+
+def test_who_shares_partitions_has_a_name_that_outlives_a_restart() -> None:
+    """Those are the commands with the option `--instance`."""
+    named = set()
+    for name, workload in of_kind("distributed", *WORKLOADS).items():
+        (command,) = container(workload)["args"]
+        if "--instance" in options(leaf([command])[0]):
+            assert workload["kind"] == "StatefulSet", "a Deployment's pods get new names"
+            assert foreign_settings(workload)["LIUYAN_INSTANCE"] == {"fieldRef": {"fieldPath": "metadata.name"}}
+            named.add(name)
+    assert named == {"liuyan-sla", "liuyan-alerts"}
 
 
 def test_the_address_of_the_database_comes_from_the_secret_that_the_page_creates() -> None:
+    """Who needs it are the commands with the option `--db`."""
     secret = {"secretKeyRef": {"name": "liuyan-database", "key": "LIUYAN_DB"}}
     found = {name: foreign_settings(each) for name, each in of_kind("distributed", *WORKLOADS).items()}
-    assert {name for name, variables in found.items() if variables.get("LIUYAN_DB") == secret} == {
-        "liuyan-ingest",
-        "liuyan-alerts",
-    }
+    for name, workload in of_kind("distributed", *WORKLOADS).items():
+        (command,) = container(workload)["args"]
+        wanted = secret if "--db" in options(leaf([command])[0]) else None
+        assert found[name].get("LIUYAN_DB") == wanted
     for page in PAGES:
         assert "create secret generic liuyan-database" in read(page)
         assert "LIUYAN_DB=postgresql://" in read(page)
