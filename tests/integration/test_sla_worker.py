@@ -13,15 +13,16 @@ from typing import Any
 import pytest
 
 from services.distributed.broker import Broker
+from services.distributed.kafka import admin_client
 from services.sla.processing import Message, process
-from services.sla.worker.app import EXIT
+from services.sla.worker.app import EXIT, GROUP
 from shared.events import Event, encode_event
 from shared.kafka import client
 from shared.records import CaseRecord, decode_record
 from shared.rules import Ruleset
 from shared.topics import CASES, DEAD_LETTERS, MESSAGES, message_key
 from tests.builders import event, shuffled
-from tests.kafkakit import create_topics, own_broker, records
+from tests.kafkakit import create_topics, ends, own_broker, records
 
 pytestmark = pytest.mark.slow
 
@@ -108,6 +109,13 @@ def until_done(kafka: Broker, rules: Ruleset) -> None:
         time.sleep(0.5)
 
 
+def committed(kafka: Broker) -> dict[int, int]:
+    """Up to where the group says that it is done."""
+    with admin_client(kafka.address) as admin:
+        offsets = admin.list_group_offsets(GROUP)[GROUP]
+    return {tp.partition: found.offset for tp, found in offsets.items() if tp.topic == MESSAGES.name}
+
+
 def letter_origin(value: bytes) -> str:
     import msgspec
 
@@ -130,6 +138,7 @@ def test_killed_again_and_again_it_goes_on_where_it_was(own_kafka: Broker, rules
         until_done(own_kafka, rules)
         last.send_signal(SIGTERM)
         assert last.wait(PATIENCE) == 0
+        assert committed(own_kafka) == ends(own_kafka.address, MESSAGES.name)
 
 
 def test_a_stopped_process_that_comes_back_writes_nothing_any_more(own_kafka: Broker, rules: Ruleset) -> None:

@@ -7,15 +7,15 @@ holds; and anything else ends the process at once, before anything is acknowledg
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, cast
 
 import faust
 import structlog
 from aiokafka.errors import KafkaError, ProducerFenced
-from faust.types import EventT
 
 from services.sla.processing import Message, process
+from services.sla.worker.batches import WAITING, Batch, BatchConsumer, BatchTransport
 from services.sla.worker.ledger import Ledger, Letter, Place
 from services.sla.worker.watchdog import Watchdog
 from shared.records import decode_record, encode_letter, encode_record
@@ -25,8 +25,7 @@ from shared.topics import CASES, DEAD_LETTERS, MESSAGES
 logger = structlog.get_logger("sla")
 
 GROUP = "liuyan-sla"
-MAX_MESSAGES = 2_000  # in one batch
-WITHIN_SECONDS = 0.02  # for a batch to fill
+MAX_RECORDS = 10_000  # of all partitions in one fetch
 RETRY_SECONDS = 1.0
 EXIT = 70  # EX_SOFTWARE: the supervisor starts the process again
 
@@ -43,13 +42,14 @@ def make_app(bootstrap: str, instance: str, partitions: int, rules: Ruleset, wat
         consumer_auto_offset_reset="earliest",
         broker_session_timeout=10.0,
         broker_heartbeat_interval=2.0,
-        broker_max_poll_records=4 * MAX_MESSAGES,
-        stream_buffer_maxsize=2 * MAX_MESSAGES,
+        broker_max_poll_records=MAX_RECORDS,
+        stream_buffer_maxsize=WAITING,
         table_standby_replicas=0,
         topic_disable_leader=True,
         topic_allow_declare=False,
         web_enabled=False,
     )
+    app.transport = BatchTransport(app.conf.broker_consumer, app)
     source = app.topic(MESSAGES.name, **RAW)
     ledger = Ledger(
         app,
@@ -61,13 +61,15 @@ def make_app(bootstrap: str, instance: str, partitions: int, rules: Ruleset, wat
     )
     ledger.place = Place(bootstrap, GROUP)
     app.tables.add(ledger)
-    processor = Processor(ledger, rules)
+
+    def done(batch: Batch) -> None:
+        cast(BatchConsumer, app.consumer).done(batch)  # there from the application's start on
+
+    processor = Processor(ledger, rules, watchdog, done)
 
     async def agent(stream: Any) -> None:
-        batches: AsyncIterator[Sequence[EventT[Any]]] = stream.take_events(MAX_MESSAGES, within=WITHIN_SECONDS)
-        async for batch in batches:
-            with watchdog.at_work():
-                await processor.take(batch)
+        async for event in stream.noack().events():
+            await processor.take(event.message)
 
     app.agent(source, name="sla", concurrency=1)(agent)
     return app
@@ -76,26 +78,32 @@ def make_app(bootstrap: str, instance: str, partitions: int, rules: Ruleset, wat
 class Processor:
     """Batches of messages into the ledger."""
 
-    def __init__(self, ledger: Ledger, rules: Ruleset) -> None:
-        self._ledger, self._rules = ledger, rules
+    def __init__(self, ledger: Ledger, rules: Ruleset, watchdog: Watchdog, done: Callable[[Batch], None]) -> None:
+        self._ledger, self._rules, self._watchdog, self._done = ledger, rules, watchdog, done
+        self._lanes: dict[int, asyncio.Task[None]] = {}
 
-    async def take(self, batch: Sequence[EventT[Any]]) -> None:
-        """Returns when what the batch means is committed; else not at all."""
-        by_partition: dict[int, list[Message]] = {}
-        for event in batch:
-            found = event.message
-            origin = f"{found.topic}/{found.partition}/{found.offset}"
-            by_partition.setdefault(found.partition, []).append(Message(found.key, found.value, origin))
+    async def take(self, batch: Batch) -> None:
+        """Take it in hand, when what came before it in its partition is done: the partitions wait for the broker together."""
+        before = self._lanes.get(batch.partition)
+        if before is not None:
+            await asyncio.wait([before])
+        self._lanes[batch.partition] = asyncio.create_task(self._work(batch))
+
+    async def _work(self, batch: Batch) -> None:
+        """Ends when what the batch means is committed; else the process does."""
+        place = f"{batch.topic}/{batch.partition}/"
+        messages = [Message(record.key, record.value, f"{place}{record.offset}") for record in batch.records]
         try:
-            for partition, messages in by_partition.items():
-                await self._until_committed(partition, messages)
+            with self._watchdog.at_work():
+                await self._until_committed(batch.partition, messages)
         except asyncio.CancelledError:
             die("处理中被中断，重新启动后接着处理")
         except Exception:
             logger.exception("处理失败", action="processing_failed")
             die("处理失败，重新启动后接着处理")
+        self._done(batch)
 
-    async def _until_committed(self, partition: int, messages: list[Message]) -> None:
+    async def _until_committed(self, partition: int, messages: Sequence[Message]) -> None:
         doubtful = False
         while True:
             try:
@@ -111,7 +119,7 @@ class Processor:
             else:
                 return
 
-    async def _commit(self, partition: int, messages: list[Message]) -> None:
+    async def _commit(self, partition: int, messages: Sequence[Message]) -> None:
         keys = {message.key for message in messages if message.key is not None}
         known = await self._ledger.known(partition, keys)
         records = {key.decode(): decode_record(value) for key, value in known.items()}

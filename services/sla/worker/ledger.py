@@ -113,6 +113,7 @@ class Ledger(faust.Table):  # type: ignore[type-arg]
             enable_auto_commit=False,
             request_timeout_ms=REQUEST_SECONDS * 1000,
             max_partition_fetch_bytes=RECORD_BYTES,
+            fetch_max_wait_ms=50,  # stopping waits for it
         )
         await consumer.start()
         try:

@@ -25,21 +25,22 @@ class Watchdog:
         bite: Callable[[], None] = lambda: os._exit(EXIT),
     ) -> None:
         self._patience, self._seconds, self._bite = patience, seconds, bite
-        self._since: float | None = None
+        self._begun: dict[object, float] = {}
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """Around one piece of work."""
-        self._since = self._seconds()
+        """Around one piece of work; there may be several at once."""
+        piece = object()
+        self._begun[piece] = self._seconds()
         try:
             yield
         finally:
-            self._since = None
+            del self._begun[piece]
 
     def stuck(self) -> bool:
-        """Whether the present piece of work has been in hand for longer than the patience."""
-        since = self._since
-        return since is not None and self._seconds() - since > self._patience
+        """Whether some piece of work has been in hand for longer than the patience."""
+        oldest = min(list(self._begun.values()), default=None)
+        return oldest is not None and self._seconds() - oldest > self._patience
 
     def start(self) -> None:
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
