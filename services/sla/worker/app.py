@@ -42,6 +42,7 @@ def make_app(bootstrap: str, instance: str, partitions: int, rules: Ruleset, wat
         consumer_auto_offset_reset="earliest",
         broker_session_timeout=10.0,
         broker_heartbeat_interval=2.0,
+        broker_rebalance_timeout=15.0,  # how long a member that died in a rebalance holds up the others
         broker_max_poll_records=MAX_RECORDS,
         stream_buffer_maxsize=WAITING,
         table_standby_replicas=0,
