@@ -4,7 +4,7 @@ Every message is either in the record of its key afterwards, or was there alread
 same messages again, in whatever batches, changes nothing.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -13,6 +13,8 @@ from services.sla.rules import evaluate, order
 from shared.events import CaseEvent, Event, Tally, accept, decode_event, encode_event
 from shared.records import CaseRecord, DeadLetter, record_key
 from shared.rules import Ruleset
+
+MISPLACED = "消息不在它的键所属的分区，请用 Kafka 默认的分区方法写入"
 
 
 class Message(NamedTuple):
@@ -24,14 +26,22 @@ class Message(NamedTuple):
 
 
 class Processed(NamedTuple):
-    """The records that changed, once each and in no particular order, and the dead letters in the messages' order."""
+    """The records that changed, once each, and the dead letters; both in no particular order."""
 
     records: list[CaseRecord]
     letters: list[DeadLetter]
 
 
-def process(known: Mapping[str, CaseRecord], messages: Iterable[Message], rules: Ruleset) -> Processed:
-    """What the messages make of the known records (of all their keys that there are)."""
+def process(
+    known: Mapping[str, CaseRecord],
+    messages: Iterable[Message],
+    rules: Ruleset,
+    belongs: Callable[[str], bool] = lambda key: True,
+) -> Processed:
+    """What the messages make of the known records (of all their keys that there are).
+
+    `belongs` tells whether a key's record may stand where the messages stand: elsewhere, a second record of it would begin.
+    """
     letters: list[DeadLetter] = []
     arriving: dict[str, list[tuple[Event, str]]] = {}
     for message in messages:
@@ -42,6 +52,9 @@ def process(known: Mapping[str, CaseRecord], messages: Iterable[Message], rules:
             arriving.setdefault(record_key(found), []).append((found, message.origin))
     records = []
     for key, events in arriving.items():
+        if key not in known and not belongs(key):
+            letters += [DeadLetter(origin, "wrong_partition", MISPLACED, event) for event, origin in events]
+            continue
         record, refused = _add(known.get(key), key, events, rules)
         letters += refused
         if record is not None:

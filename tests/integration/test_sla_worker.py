@@ -1,27 +1,32 @@
 """The SLA processor as processes on a real Kafka: killed, stopped and continued, two at once; the records are what the rules say."""
 
+import asyncio
 import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 from typing import Any
 
+import msgspec
 import pytest
 
 from services.distributed.broker import Broker
 from services.distributed.kafka import admin_client
+from services.sla.partitions import partition_of
 from services.sla.processing import Message, process
-from services.sla.worker.app import EXIT, GROUP
+from services.sla.worker.app import GROUP
+from services.sla.worker.processor import EXIT
+from shared.deployment import load_ruleset
 from shared.events import Event, encode_event
 from shared.kafka import client
 from shared.records import CaseRecord, decode_record
 from shared.rules import Ruleset
 from shared.topics import CASES, DEAD_LETTERS, MESSAGES, message_key
-from tests.builders import event, shuffled
+from tests.builders import event, shipped, shuffled
 from tests.kafkakit import create_topics, ends, own_broker, records
 
 pytestmark = pytest.mark.slow
@@ -29,10 +34,11 @@ pytestmark = pytest.mark.slow
 PATIENCE = 90.0
 PROGRAM = """
 import sys
+from pathlib import Path
 from services.sla.worker.run import run
 from shared.deployment import load_ruleset
 from shared.topics import CASES
-run(sys.argv[1], sys.argv[2], CASES.partitions, load_ruleset())
+run(sys.argv[1], sys.argv[2], CASES.partitions, load_ruleset(policy=Path(sys.argv[3]) if sys.argv[3:] else None))
 """
 
 
@@ -44,8 +50,8 @@ def own_kafka(tmp_path: Path) -> Iterator[Broker]:
 
 
 @contextmanager
-def worker(kafka: Broker, name: str) -> Iterator[subprocess.Popen[bytes]]:
-    started = subprocess.Popen([sys.executable, "-c", PROGRAM, kafka.address, name], stderr=subprocess.DEVNULL)
+def worker(kafka: Broker, name: str, *policy: str) -> Iterator[subprocess.Popen[bytes]]:
+    started = subprocess.Popen([sys.executable, "-c", PROGRAM, kafka.address, name, *policy], stderr=subprocess.DEVNULL)
     try:
         yield started
     finally:
@@ -116,9 +122,14 @@ def committed(kafka: Broker) -> dict[int, int]:
     return {tp.partition: found.offset for tp, found in offsets.items() if tp.topic == MESSAGES.name}
 
 
-def letter_origin(value: bytes) -> str:
-    import msgspec
+def until(what: Callable[[], object]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.2)
 
+
+def letter_origin(value: bytes) -> str:
     return str(msgspec.json.decode(value)["origin"])
 
 
@@ -154,3 +165,57 @@ def test_a_stopped_process_that_comes_back_writes_nothing_any_more(own_kafka: Br
         feed(own_kafka, story("d"))
         until_done(own_kafka, rules)
         assert one.poll() in (None, EXIT)
+
+
+def test_changed_rules_reach_every_record_without_any_message(
+    own_kafka: Broker, rules: Ruleset, tmp_path: Path
+) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text(shipped("policy.toml").replace("complete = 5", "complete = 6"), encoding="utf-8")
+    changed = load_ruleset(policy=policy)
+    assert changed.hash != rules.hash
+    events = [event(f"r-{n}", "received", "03-01 09:00", subject=f"r-{n}", category="inquiry") for n in range(20_000)]
+    feed(own_kafka, events)
+    with worker(own_kafka, "one") as first:
+        until_done(own_kafka, rules)
+        first.send_signal(SIGTERM)
+        assert first.wait(PATIENCE) == 0
+    before = latest(own_kafka)
+    with worker(own_kafka, "one", str(policy)) as killed:
+        until(lambda: sum(ends(own_kafka.address, CASES.name).values()) > 21_000)
+        killed.send_signal(SIGKILL)
+    assert any(record.ruleset == rules.hash for record in latest(own_kafka).values()), (
+        "killed too late to tell anything"
+    )
+    with worker(own_kafka, "one", str(policy)):
+        until(lambda: {record.ruleset for record in latest(own_kafka).values()} == {changed.hash})
+    after = latest(own_kafka)
+    assert {key: record.revision + 1 for key, record in before.items()} == {
+        key: record.revision for key, record in after.items()
+    }
+    wanted, _ = expected(own_kafka, changed)
+    assert {key: (record.events, record.case) for key, record in after.items()} == wanted
+
+
+def test_a_message_in_a_wrong_partition_becomes_a_dead_letter(own_kafka: Broker, rules: Ruleset) -> None:
+    from kafka import KafkaProducer
+
+    misplaced = event("m-1", "received", "03-01 09:00", subject="m-1")
+    right = partition_of(message_key(misplaced), MESSAGES.partitions)
+    producer = KafkaProducer(bootstrap_servers=own_kafka.address)
+    producer.send(MESSAGES.name, encode_event(misplaced), message_key(misplaced), partition=(right + 1) % 12)
+    producer.flush()
+    producer.close()
+    with worker(own_kafka, "one"):
+        until(lambda: records(own_kafka.address, DEAD_LETTERS.name))
+        (letter,) = records(own_kafka.address, DEAD_LETTERS.name)
+        assert msgspec.json.decode(letter.value)["reason"] == "wrong_partition"
+        asyncio.run(send_by_aiokafka(own_kafka.address, misplaced))
+        until(lambda: set(latest(own_kafka)) == {misplaced.key})
+
+
+async def send_by_aiokafka(address: str, found: Event) -> None:
+    from aiokafka import AIOKafkaProducer
+
+    async with AIOKafkaProducer(bootstrap_servers=address) as producer:
+        await producer.send_and_wait(MESSAGES.name, encode_event(found), message_key(found))

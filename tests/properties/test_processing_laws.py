@@ -101,3 +101,15 @@ def test_what_cannot_be_used_is_a_dead_letter_with_its_origin_and_the_rest_goes_
     ]  # fmt: skip
     assert [len(record.events) for record in done.records] == [1, 1]
     assert [record.case is None for record in done.records] == [False, True]
+
+
+def test_a_message_in_another_partition_than_its_keys_begins_no_record_there() -> None:
+    arriving = messages([event("a", "received", "03-01 09:00"), event("b", "accepted", "03-01 10:00")])
+    done = process({}, arriving, RULES, lambda key: False)
+    assert not done.records
+    assert [(letter.origin, letter.reason) for letter in done.letters] == [
+        (message.origin, "wrong_partition") for message in arriving
+    ]
+    known = {record.key: record for record in process({}, arriving[:1], RULES).records}
+    (record,) = process(known, arriving, RULES, lambda key: False).records  # one that stands there goes on
+    assert len(record.events) == 2

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from services.sla.worker.watchdog import Watchdog
+from services.sla.worker.watchdog import ONE_BY_ONE_SECONDS, STOPPING_SECONDS, UNSEEN_SECONDS, Position, Watchdog
 
 
 class Seconds:
@@ -20,13 +20,35 @@ class Seconds:
 def test_work_that_takes_longer_than_the_patience_is_stuck() -> None:
     clock = Seconds()
     dog = Watchdog(60.0, clock)
-    assert not dog.stuck()
+    assert dog.unhealthy() is None
     with dog.at_work():
         clock.now = 60.0
-        assert not dog.stuck()
+        assert dog.unhealthy() is None
         clock.now = 60.1
-        assert dog.stuck()
-    assert not dog.stuck()
+        assert dog.unhealthy() == "手头的工作超过一分钟没有进展"
+    assert dog.unhealthy() is None
+
+
+def test_one_piece_of_several_is_enough() -> None:
+    clock = Seconds()
+    dog = Watchdog(60.0, clock)
+    with dog.at_work():
+        clock.now = 50.0
+        with dog.at_work():
+            clock.now = 61.0
+        assert dog.unhealthy() is not None
+
+
+def test_a_long_piece_that_comes_on_is_not_stuck() -> None:
+    clock = Seconds()
+    dog = Watchdog(60.0, clock)
+    with dog.at_work() as alive:
+        clock.now = 50.0
+        alive()
+        clock.now = 110.0
+        assert dog.unhealthy() is None
+        clock.now = 110.1
+        assert dog.unhealthy() is not None
 
 
 def test_waiting_for_work_is_no_reason_however_long() -> None:
@@ -35,7 +57,7 @@ def test_waiting_for_work_is_no_reason_however_long() -> None:
     with dog.at_work():
         pass
     clock.now = 10_000.0
-    assert not dog.stuck()
+    assert dog.unhealthy() is None
 
 
 def fail(dog: Watchdog) -> None:
@@ -51,7 +73,91 @@ def test_each_piece_of_work_has_its_own_time_also_after_one_that_failed() -> Non
     clock.now = 50.0
     with dog.at_work():
         clock.now = 100.0
-        assert not dog.stuck()
+        assert dog.unhealthy() is None
+
+
+def looks(dog: Watchdog, clock: Seconds, until: float, committed: dict[int, int], held: set[int]) -> None:
+    """The same sight every five seconds; partition 0 ends at 10, partition 1 at 20."""
+    while clock.now < until:
+        clock.now = min(until, clock.now + 5.0)
+        dog.see({0: Position(10, committed[0]), 1: Position(20, committed[1])}, held)
+
+
+def test_a_lag_that_does_not_shrink_is_stuck() -> None:
+    clock = Seconds()
+    dog = Watchdog(60.0, clock)
+    looks(dog, clock, 65.0, {0: 4, 1: 20}, {0, 1})
+    assert dog.unhealthy() is None
+    looks(dog, clock, 70.0, {0: 4, 1: 20}, {0, 1})
+    assert dog.unhealthy() == "有积压而超过一分钟没有进展"
+    looks(dog, clock, 75.0, {0: 5, 1: 20}, {0, 1})
+    assert dog.unhealthy() is None
+
+
+def test_no_lag_is_no_reason() -> None:
+    clock = Seconds()
+    dog = Watchdog(60.0, clock)
+    looks(dog, clock, 1000.0, {0: 10, 1: 20}, {0, 1})
+    assert dog.unhealthy() is None
+
+
+def test_what_others_hold_is_theirs_but_who_holds_nothing_answers_for_all() -> None:
+    clock = Seconds()
+    dog, spare = Watchdog(60.0, clock), Watchdog(60.0, clock)
+    while clock.now < 100.0:
+        clock.now += 5.0
+        sight = {0: Position(10, 4), 1: Position(20, 20)}
+        dog.see(sight, {1})
+        spare.see(sight, set())
+    assert dog.unhealthy() is None
+    assert spare.unhealthy() is not None
+
+
+def test_partitions_take_turns_but_not_for_ever() -> None:
+    clock = Seconds()
+    dog = Watchdog(60.0, clock)
+    moved = 0
+    while clock.now < ONE_BY_ONE_SECONDS:
+        moved += 1
+        looks(dog, clock, clock.now + 5.0, {0: 4, 1: moved % 20}, {0, 1})
+    assert dog.unhealthy() is None
+    looks(dog, clock, clock.now + 5.0, {0: 4, 1: 0}, {0, 1})
+    looks(dog, clock, clock.now + 5.0, {0: 4, 1: 1}, {0, 1})
+    assert dog.unhealthy() == "有分区积压而超过五分钟没有进展"
+
+
+def test_reading_back_for_long_excuses_the_lag() -> None:
+    clock = Seconds()
+    dog = Watchdog(60.0, clock)
+    with dog.at_work() as alive:
+        while clock.now < 500.0:
+            looks(dog, clock, clock.now + 30.0, {0: 4, 1: 5}, {0, 1})
+            alive()
+            assert dog.unhealthy() is None
+
+
+def test_while_no_broker_can_be_asked_no_lag_is_known() -> None:
+    clock = Seconds()
+    dog = Watchdog(60.0, clock)
+    looks(dog, clock, 60.0, {0: 4, 1: 20}, {0, 1})
+    clock.now += UNSEEN_SECONDS + 0.1
+    assert dog.unhealthy() is None
+    looks(dog, clock, clock.now + 60.0, {0: 4, 1: 20}, {0, 1})  # its time begins anew
+    assert dog.unhealthy() is None
+    looks(dog, clock, clock.now + 10.0, {0: 4, 1: 20}, {0, 1})
+    assert dog.unhealthy() is not None
+
+
+def test_stopping_has_its_time() -> None:
+    clock = Seconds()
+    dog = Watchdog(60.0, clock)
+    clock.now = 1_000.0
+    dog.stopping()
+    clock.now += STOPPING_SECONDS
+    dog.stopping()
+    assert dog.unhealthy() is None
+    clock.now += 0.1
+    assert dog.unhealthy() == "停止时没有在限定时间内结束"
 
 
 def test_it_bites_by_itself() -> None:

@@ -11,7 +11,8 @@ invents a record:
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import faust
@@ -40,14 +41,32 @@ class Letter(NamedTuple):
 
 
 class Ledger(faust.Table):  # type: ignore[type-arg]
-    """Key -> value, both bytes, by partition. `place` is set before the application starts; used on the agent's loop only."""
+    """Key -> value, both bytes, by partition. `place` is set before the application starts; used on the agent's loop only.
+
+    A partition is read and written by who holds its lane, one after the other; it is not given up meanwhile.
+    """
 
     place: Place
+    on_taken: Callable[[int], None]
+    """Called for each partition that was taken over."""
 
     def __post_init__(self) -> None:
         self._producers: dict[int, AIOKafkaProducer] = {}
         self._values: dict[int, dict[bytes, bytes]] = {}
         self._ends: dict[TP, int] = {}
+        self._lanes: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    def lane(self, partition: int) -> asyncio.Lock:
+        """Whose turn it is in the partition; in the order in which they asked."""
+        return self._lanes[partition]
+
+    def holds(self, partition: int) -> bool:
+        """Whether this process may write to the partition; for who has its lane."""
+        return partition in self._producers
+
+    def unread(self) -> list[int]:
+        """The partitions that are taken over and not yet read back."""
+        return sorted(set(self._producers) - set(self._values))
 
     async def on_rebalance(
         self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
@@ -55,12 +74,16 @@ class Ledger(faust.Table):  # type: ignore[type-arg]
         """Take over what is assigned, give up what is not; nobody else writes to these partitions from here on."""
         held = {tp.partition for tp in assigned if tp.topic == self.changelog_topic_name}
         for partition in set(self._producers) - held:
-            await self._give_up(partition)
-        await asyncio.gather(*(self._take_over(partition) for partition in held - set(self._producers)))
+            async with self.lane(partition):
+                await self._give_up(partition)
+        taken = held - set(self._producers)
+        await asyncio.gather(*(self._take_over(partition) for partition in taken))
         tps = [TP(self.changelog_topic_name, partition) for partition in held]
         ends = await self.app.consumer.highwaters(*tps) if tps else {}
         self._ends = {tp: end for tp, end in ends.items() if end}
         await super().on_rebalance(assigned, revoked, newly_assigned, generation_id)
+        for partition in sorted(taken):
+            self.on_taken(partition)
 
     def persisted_offset(self, tp: TP) -> int | None:
         """Up to the end: there is nothing for Faust to recover."""
@@ -69,7 +92,8 @@ class Ledger(faust.Table):  # type: ignore[type-arg]
 
     async def on_stop(self) -> None:
         for partition in list(self._producers):
-            await self._give_up(partition)
+            async with self.lane(partition):
+                await self._give_up(partition)
         await super().on_stop()
 
     async def _take_over(self, partition: int) -> None:
@@ -97,14 +121,13 @@ class Ledger(faust.Table):  # type: ignore[type-arg]
             await self._give_up(partition)
         await self._take_over(partition)
 
-    async def known(self, partition: int, keys: Iterable[bytes]) -> Mapping[bytes, bytes]:
-        """The values of those of the keys that have one."""
-        values = self._values.get(partition)
-        if values is None:
-            values = self._values[partition] = await self._read_back(partition)
-        return {key: values[key] for key in keys if key in values}
+    async def held(self, partition: int, alive: Callable[[], None]) -> Mapping[bytes, bytes]:
+        """All of a partition that is held. The first time it is read back, which may take long: `alive` is called meanwhile."""
+        if partition not in self._values:
+            self._values[partition] = await self._read_back(partition, alive)
+        return self._values[partition]
 
-    async def _read_back(self, partition: int) -> dict[bytes, bytes]:
+    async def _read_back(self, partition: int, alive: Callable[[], None]) -> dict[bytes, bytes]:
         values: dict[bytes, bytes] = {}
         tp = TopicPartition(self.changelog_topic_name, partition)
         consumer = AIOKafkaConsumer(
@@ -123,6 +146,7 @@ class Ledger(faust.Table):  # type: ignore[type-arg]
             while await consumer.position(tp) < end:
                 for records in (await consumer.getmany(tp, timeout_ms=200)).values():
                     values.update((record.key, record.value) for record in records)
+                    alive()
         finally:
             await consumer.stop()
         return values

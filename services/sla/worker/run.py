@@ -1,15 +1,40 @@
 """Runs the SLA processor in this process until SIGTERM or SIGINT."""
 
+import socket
+from collections.abc import Callable
+
 import faust
 
-from services.sla.worker.app import make_app
+from services.sla.worker.app import GROUP, held, make_app
+from services.sla.worker.health import Health
+from services.sla.worker.libraries import quiet_libraries
+from services.sla.worker.lookout import Lookout
+from services.sla.worker.probe import serve
 from services.sla.worker.watchdog import Watchdog
 from shared.rules import Ruleset
 
 
-def run(bootstrap: str, instance: str, partitions: int, rules: Ruleset) -> None:
-    """Blocks. Ends the process with its own exit code: 0 after a signal, `app.EXIT` or `watchdog.EXIT` on a failure."""
+def run(
+    bootstrap: str,
+    instance: str,
+    partitions: int,
+    rules: Ruleset,
+    listener: socket.socket | None = None,
+    check_topics: Callable[[], str | None] = lambda: None,
+) -> None:
+    """Blocks. Ends the process with its own exit code: 0 after a signal, `processor.EXIT` or `watchdog.EXIT` on a failure.
+
+    On `listener`, which is bound, `/livez`, `/readyz` and `/metrics` are answered. `check_topics` says what is wrong with the
+    topics (Chinese, one line); it is called now and then, in another thread.
+    """
+    quiet_libraries()
     watchdog = Watchdog()
-    app = make_app(bootstrap, instance, partitions, rules, watchdog)
-    watchdog.start()
-    faust.Worker(app, quiet=True, loglevel="WARNING", redirect_stdouts=False).execute_from_commandline()
+    health = Health(watchdog)
+    app = make_app(bootstrap, instance, partitions, rules, watchdog, health)
+    watchdog.start(stopping=lambda: app.should_stop)
+    Lookout(bootstrap, GROUP, watchdog, health, lambda: held(app), check_topics).start()
+    if listener is not None:
+        serve(listener, health)
+    worker = faust.Worker(app, quiet=True, override_logging=False, redirect_stdouts=False)
+    worker.spinner = None
+    worker.execute_from_commandline()

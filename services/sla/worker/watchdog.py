@@ -1,18 +1,37 @@
-"""Ends the process when it has work and does not come on: a supervisor's restart is what helps then."""
+"""Ends the process when it has work and does not come on: a supervisor's restart is what helps then.
+
+There is work when a piece of it is in hand, or when the topic holds what is not done yet, as the brokers tell and not the agent.
+While no broker can be asked, nobody knows of a lag, and a restart would not help: then only work in hand is judged.
+"""
 
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import structlog
 
 logger = structlog.get_logger("sla")
 
 PATIENCE_SECONDS = 60.0
+ONE_BY_ONE_SECONDS = 300.0  # for a partition while others come on: they take turns
+STOPPING_SECONDS = 25.0
+UNSEEN_SECONDS = 30.0  # without a look, what was seen before says nothing any more
 LOOK_SECONDS = 1.0
 EXIT = 71
+
+
+class Position(NamedTuple):
+    """A partition as the brokers tell it."""
+
+    end: int
+    committed: int
+
+    @property
+    def lag(self) -> int:
+        return max(0, self.end - self.committed)
 
 
 class Watchdog:
@@ -26,27 +45,70 @@ class Watchdog:
     ) -> None:
         self._patience, self._seconds, self._bite = patience, seconds, bite
         self._begun: dict[object, float] = {}
+        self._alive = self._looked = float("-inf")
+        self._committed: dict[int, int] = {}
+        self._still: dict[int, float] = {}  # since when a partition has lagged without coming on
+        self._stopping: float | None = None
 
     @contextmanager
-    def at_work(self) -> Iterator[None]:
-        """Around one piece of work; there may be several at once."""
+    def at_work(self) -> Iterator[Callable[[], None]]:
+        """Around one piece of work; there may be several at once. What it gives is called when a long one comes on."""
         piece = object()
+
+        def alive() -> None:
+            self._alive = self._begun[piece] = self._seconds()
+
         self._begun[piece] = self._seconds()
         try:
-            yield
+            yield alive
         finally:
             del self._begun[piece]
 
-    def stuck(self) -> bool:
-        """Whether some piece of work has been in hand for longer than the patience."""
-        oldest = min(list(self._begun.values()), default=None)
-        return oldest is not None and self._seconds() - oldest > self._patience
+    def see(self, positions: Mapping[int, Position], held: Collection[int]) -> None:
+        """What the brokers tell of all partitions. Who holds none answers for all: nobody might."""
+        now = self._seconds()
+        if now - self._looked > UNSEEN_SECONDS:
+            self._still = {}
+        still = {}
+        for partition in held or positions:
+            position = positions[partition]
+            if position.lag and position.committed == self._committed.get(partition):
+                still[partition] = self._still.get(partition, now)
+            elif position.lag:
+                still[partition] = now
+        self._committed = {partition: position.committed for partition, position in positions.items()}
+        self._still, self._looked = still, now
 
-    def start(self) -> None:
-        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+    def stopping(self) -> None:
+        """The application stops: from the first call on it has only so long."""
+        if self._stopping is None:
+            self._stopping = self._seconds()
 
-    def _watch(self) -> None:
-        while not self.stuck():
+    def unhealthy(self) -> str | None:
+        """Why a restart is what helps (Chinese, one line); None when it is not."""
+        now = self._seconds()
+        if self._stopping is not None and now - self._stopping > STOPPING_SECONDS:
+            return "停止时没有在限定时间内结束"
+        oldest = min(list(self._begun.values()), default=now)
+        if now - oldest > self._patience:
+            return "手头的工作超过一分钟没有进展"
+        if now - self._looked > UNSEEN_SECONDS:
+            return None
+        since = [max(began, self._alive) for began in self._still.values()]
+        if since and now - max(since) > self._patience:
+            return "有积压而超过一分钟没有进展"
+        if since and now - min(since) > ONE_BY_ONE_SECONDS:
+            return "有分区积压而超过五分钟没有进展"
+        return None
+
+    def start(self, stopping: Callable[[], bool] = lambda: False) -> None:
+        """`stopping`: whether the application has been told to stop, or does so by itself."""
+        threading.Thread(target=self._watch, args=(stopping,), name="watchdog", daemon=True).start()
+
+    def _watch(self, stopping: Callable[[], bool]) -> None:
+        while (reason := self.unhealthy()) is None:
             time.sleep(LOOK_SECONDS)
-        logger.error("超过一分钟没有进展，退出以便重新启动", action="watchdog", seconds=self._patience)
+            if stopping():
+                self.stopping()
+        logger.error(f"{reason}，退出以便重新启动", action="watchdog")
         self._bite()
