@@ -67,10 +67,19 @@ def sla_command(host: str | None, port: int | None, bootstrap: str | None, insta
     """计算时限（Faust）：读留言事件，写办件。"""
     found, rules, address = _begin(bootstrap)
     with _needed(), _listening(host, port, found) as listener:
+        from services.distributed.topics import mismatch
         from services.sla.worker.run import run
 
         _announce("sla", listener, rules, address)
-        run(address, _instance(instance, found), MESSAGES.partitions, rules)
+        run(
+            address,
+            _instance(instance, found),
+            MESSAGES.partitions,
+            rules,
+            listener,
+            lambda: mismatch(address, found.environment),
+        )
+        logger.info("服务已停止", action="stopped", service="sla")
 
 
 @click.command("alerts", cls=ChineseCommand)

@@ -18,14 +18,13 @@ from services.distributed.broker import Broker
 from services.distributed.kafka import admin_client
 from services.sla.partitions import partition_of
 from services.sla.processing import Message, process
-from services.sla.worker.app import GROUP
 from services.sla.worker.processor import EXIT
 from shared.deployment import load_ruleset
 from shared.events import Event, encode_event
 from shared.kafka import client
 from shared.records import CaseRecord, decode_record
 from shared.rules import Ruleset
-from shared.topics import CASES, DEAD_LETTERS, MESSAGES, message_key
+from shared.topics import CASES, DEAD_LETTERS, MESSAGES, SLA_GROUP, message_key
 from tests.builders import event, shipped, shuffled
 from tests.kafkakit import create_topics, ends, own_broker, records
 
@@ -118,7 +117,7 @@ def until_done(kafka: Broker, rules: Ruleset) -> None:
 def committed(kafka: Broker) -> dict[int, int]:
     """Up to where the group says that it is done."""
     with admin_client(kafka.address) as admin:
-        offsets = admin.list_group_offsets(GROUP)[GROUP]
+        offsets = admin.list_group_offsets(SLA_GROUP)[SLA_GROUP]
     return {tp.partition: found.offset for tp, found in offsets.items() if tp.topic == MESSAGES.name}
 
 

@@ -11,10 +11,10 @@ from services.sla.worker.ledger import Ledger, Place
 from services.sla.worker.processor import Processor
 from services.sla.worker.watchdog import Watchdog
 from shared.rules import Ruleset
-from shared.topics import CASES, MESSAGES
+from shared.topics import CASES, MESSAGES, SLA_GROUP
 
-GROUP = "liuyan-sla"
 MAX_RECORDS = 10_000  # of all partitions in one fetch
+COMMIT_SECONDS = 0.5  # between two commits of what is done: alerts waits for them before anything is flagged
 RAW: dict[str, Any] = {"key_type": bytes, "value_type": bytes, "key_serializer": "raw", "value_serializer": "raw"}
 
 
@@ -23,7 +23,7 @@ def make_app(
 ) -> faust.App:
     """The application. `instance` names this process among its like, and stays the same over restarts."""
     app = faust.App(
-        GROUP,
+        SLA_GROUP,
         broker=";".join(f"kafka://{server}" for server in bootstrap.split(",")),
         store="memory://",
         consumer_group_instance_id=instance,
@@ -31,6 +31,7 @@ def make_app(
         broker_session_timeout=10.0,
         broker_heartbeat_interval=2.0,
         broker_rebalance_timeout=15.0,  # how long a member that died in a rebalance holds up the others
+        broker_commit_interval=COMMIT_SECONDS,
         broker_max_poll_records=MAX_RECORDS,
         stream_buffer_maxsize=WAITING,
         table_standby_replicas=0,
@@ -47,7 +48,7 @@ def make_app(
         changelog_topic=app.topic(CASES.name, **RAW),
         partitions=partitions,
     )
-    ledger.place = Place(bootstrap, GROUP)
+    ledger.place = Place(bootstrap, SLA_GROUP)
     app.tables.add(ledger)
 
     def done(batch: Batch) -> None:

@@ -5,13 +5,14 @@ from collections.abc import Callable
 
 import faust
 
-from services.sla.worker.app import GROUP, held, make_app
+from services.sla.worker.app import held, make_app
 from services.sla.worker.health import Health
 from services.sla.worker.libraries import quiet_libraries
 from services.sla.worker.lookout import Lookout
 from services.sla.worker.probe import serve
 from services.sla.worker.watchdog import Watchdog
 from shared.rules import Ruleset
+from shared.topics import SLA_GROUP
 
 
 def run(
@@ -32,7 +33,7 @@ def run(
     health = Health(watchdog)
     app = make_app(bootstrap, instance, partitions, rules, watchdog, health)
     watchdog.start(stopping=lambda: app.should_stop)
-    Lookout(bootstrap, GROUP, watchdog, health, lambda: held(app), check_topics).start()
+    Lookout(bootstrap, SLA_GROUP, watchdog, health, lambda: held(app), check_topics).start()
     if listener is not None:
         serve(listener, health)
     worker = faust.Worker(app, quiet=True, override_logging=False, redirect_stdouts=False)
