@@ -26,6 +26,7 @@ from services.alerts.stream.records import buried, histories
 from services.alerts.stream.tables import outbox
 from services.alerts.sweep import next_wake
 from services.compose.cases import recaller
+from services.distributed.broker import status
 from services.distributed.database import open_database
 from services.ingest.keys import create_key
 from shared.case import encode_case
@@ -109,8 +110,9 @@ class Process:
 class Cluster:
     """Broker, database and services. Use `cluster()`."""
 
-    def __init__(self, folder: Path, kafka: str, url: str, rules: Ruleset) -> None:
-        self.folder, self.kafka, self.url, self.rules = folder, kafka, url, rules
+    def __init__(self, folder: Path, kafka: str, server: postgres.Server, rules: Ruleset) -> None:
+        self.folder, self.kafka, self.server, self.rules = folder, kafka, server, rules
+        self.url = url = server.create("liuyan")
         self.database = open_database(url)
         self.processes: dict[str, Process] = {}
         self.keys: dict[str, str] = {}
@@ -125,6 +127,11 @@ class Cluster:
         self.processes[name] = process
         process.start()
         return process
+
+    def kill_broker(self, pid: int) -> None:
+        """As a power failure of its machine would, but for what the system had not written yet."""
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: status(self.folder / "kafka") is None, "the broker is dead")
 
     def stop(self) -> None:
         for process in self.processes.values():
@@ -230,8 +237,7 @@ def cluster(rules: Ruleset, settings: Mapping[str, str] | None = None) -> Iterat
         server = postgres.Server(dict(settings or {}))
         stack.callback(server.remove)
         server.start()
-        found = Cluster(folder, broker.address, server.create("liuyan"), rules)
-        found.broker, found.server = broker, server  # type: ignore[attr-defined]
+        found = Cluster(folder, broker.address, server, rules)
         stack.callback(found.database.close)
         stack.callback(found.stop)
         yield found

@@ -55,7 +55,7 @@ class AlertsService:
         self._registry, self._delay = cases_registry(database, rules, self._now, letter_counts)
         self._registry.register(LagCollector("alerts", lambda: dict(self.reader.lag)))
         self._loops = (
-            Loop("主题核对", self._topics.step, ()),
+            Loop("核对主题", self._topics.step, ()),
             Loop("整理办件", self.reader.step, TRANSIENT),
             Loop("核对进度", Horizon(database, self._ends).step, TRANSIENT),
             Loop("到期检查", Sweeper(database, rules, self._evaluate_keys, self._raised).step, TRANSIENT),

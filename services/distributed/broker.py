@@ -6,6 +6,7 @@ Its data, log, configuration and state stand in one folder that the caller names
 import base64
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -24,6 +25,7 @@ from shared.kafka import listens
 
 UP_SECONDS, DOWN_SECONDS = 90.0, 30.0
 A_MOMENT = 0.05
+PORTS = range(20_000, 32_768)  # below those that systems give to outgoing connections
 
 
 class Broker(Struct, frozen=True):
@@ -167,12 +169,15 @@ def _wait(condition: Callable[[], bool], seconds: float, otherwise: str) -> None
 
 
 def _free_port(wanted: int = 0) -> int:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, wanted))
-        except OSError as error:
-            raise BrokerError(
-                f"端口 {wanted} 不能监听（{error.strerror}），请用 --port 换一个，0 表示自动选择"
-            ) from error
-        return int(probe.getsockname()[1])
+    """The port if it is free; for 0 some free one of those that no outgoing connection is given, so that it stays free in an outage."""
+    tried = [wanted] if wanted else random.sample(PORTS, 100)
+    for port in tried:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError as error:
+                problem = error
+            else:
+                return port
+    raise BrokerError(f"端口 {wanted} 不能监听（{problem.strerror}），请用 --port 换一个，0 表示自动选择") from problem

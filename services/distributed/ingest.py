@@ -2,6 +2,8 @@
 
 from litestar import Litestar, Response, get
 from prometheus_client import generate_latest
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from services.alerts.app import METRICS_TYPE
 from services.compose.api import application
@@ -9,7 +11,7 @@ from services.distributed.topics import TopicsCheck
 from services.ingest.app import event_routes
 from services.ingest.door import Door
 from services.ingest.kafka import KafkaIngest
-from services.ingest.keys import KeyRing, valid_keys
+from services.ingest.keys import WatchedKeys, valid_keys
 from services.ingest.metrics import Refusals
 from services.ingest.producer import producer
 from shared.database import Connections
@@ -29,38 +31,45 @@ class IngestService:
         self._database, self._rules = database, rules
         self._kafka = KafkaIngest(lambda: producer(bootstrap))
         self._topics = TopicsCheck(bootstrap, environment)
-        self._loop = Loop("主题核对", self._topics.step, ())
+        self._keys = WatchedKeys(self._read_keys)
+        self._loops = (
+            Loop("核对主题", self._topics.step, ()),
+            Loop("读取密钥", self._keys.step, (DBAPIError, PoolTimeoutError)),
+        )
         self.app = self._app()
 
     def start(self) -> None:
         self._kafka.start()
-        self._loop.start()
+        self._keys.step()  # the first push finds them
+        for loop in self._loops:
+            loop.start()
         exit_when(self.unhealthy)
 
     def hurry(self) -> None:
         """Nothing here takes long."""
 
     def stop(self) -> None:
-        self._loop.stop()
+        for loop in self._loops:
+            loop.stop()
         self._kafka.stop()
 
     def unhealthy(self) -> str | None:
         if self._kafka.failing_for() > NOT_LIVE_SECONDS:
             return "Kafka 超过一分钟没有确认任何事件"
-        return self._loop.trouble()
+        return next((f"{loop.name} 超过一分钟没有进展" for loop in self._loops if loop.stuck()), None)
 
     def unready(self) -> str | None:
         if self._kafka.failing_for() > 0:
             return "Kafka 没有确认事件"
-        return self._topics.mismatch
+        return self._topics.mismatch or next(filter(None, (loop.trouble() for loop in self._loops)), None)
+
+    def _read_keys(self) -> dict[str, str]:
+        with self._database.reading() as connection:
+            return valid_keys(connection)
 
     def _app(self) -> Litestar:
         registry = new_registry()
         refusals = Refusals(registry, self._rules.registry.slugs)
-
-        def read_keys() -> dict[str, str]:
-            with self._database.reading() as connection:
-                return valid_keys(connection)
 
         @get("/metrics", include_in_schema=False, sync_to_thread=False)
         def metrics() -> Response[bytes]:
@@ -68,7 +77,7 @@ class IngestService:
 
         return application(
             [
-                *event_routes(Door(self._rules), self._kafka.submit, KeyRing(read_keys).platform_of, refusals),
+                *event_routes(Door(self._rules), self._kafka.submit, self._keys.platform_of, refusals),
                 *health_routes(self.unhealthy, self.unready),
                 metrics,
             ]

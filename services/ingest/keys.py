@@ -9,6 +9,7 @@ from datetime import datetime
 from msgspec import Struct
 from sqlalchemy import BigInteger, Column, Connection, MetaData, Table, Text, insert, select, update
 
+from shared.http import busy
 from shared.times import from_micros, to_micros
 
 metadata = MetaData()
@@ -25,6 +26,7 @@ platform_keys = Table(
 
 PREFIX = "lyk"
 FRESH_SECONDS = 0.5
+TRUSTED_SECONDS = 600.0
 UNKNOWN_SECONDS = 0.02  # a flood of wrong keys must not become a flood of queries
 
 
@@ -91,6 +93,30 @@ class KeyRing:
         if age >= FRESH_SECONDS or (age >= UNKNOWN_SECONDS and hashed not in self._valid):
             self._valid, self._read_at = self._read(), now
         return self._valid.get(hashed)
+
+
+class WatchedKeys:
+    """The valid keys, read by a loop of its own, so that no push waits for a database: it may be away.
+
+    While it is, no key can be revoked either, and those read last stay valid, but not for longer than TRUSTED_SECONDS.
+    """
+
+    def __init__(self, read: Callable[[], dict[str, str]], monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._read, self._monotonic = read, monotonic
+        self._valid: dict[str, str] = {}
+        self._read_at = float("-inf")
+
+    def step(self) -> float:
+        """For a loop."""
+        self._valid, self._read_at = self._read(), self._monotonic()
+        return FRESH_SECONDS
+
+    def platform_of(self, key: str) -> str | None:
+        """The platform for which the key writes; None for an unknown or revoked key. Raises ProblemError (503) when
+        it cannot be known."""
+        if self._monotonic() - self._read_at > TRUSTED_SECONDS:
+            raise busy("暂时不能核对密钥，没有存下；请稍后原样重发")
+        return self._valid.get(hash_key(key))
 
 
 def valid_keys(connection: Connection) -> dict[str, str]:

@@ -12,7 +12,8 @@ from shared.rules import Ruleset
 from shared.times import SHANGHAI
 from tests.builders import event, ruleset, shuffled
 from tests.chaos.truth import URGENT
-from tests.clusterkit import Cluster
+from tests.clusterkit import LONG, Cluster
+from tests.service import until
 from tests.stories import season
 
 HALF_AN_HOUR = timedelta(minutes=30)
@@ -66,6 +67,7 @@ class Load:
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.rounds = 0
+        self.pushed: list[Event] = []
 
     def start(self) -> "Load":
         self._thread.start()
@@ -76,6 +78,24 @@ class Load:
         self._cluster.push(events, next(self._to))
         with self._lock:
             self.acknowledged |= {f"{found.platform}/{found.id}" for found in events}
+            self.pushed += events
+
+    def push_conflicts(self, events: Sequence[Event]) -> None:
+        """Events of which another one has the id already: taken at the door, and buried behind it."""
+        self._cluster.push(events, next(self._to))
+
+    def first_round(self) -> None:
+        self.goes_on("the start")
+
+    def goes_on(self, after: str) -> None:
+        """Waits until a whole round was taken that began after now."""
+        rounds = self.rounds
+        until(
+            lambda: self.rounds > rounds + 1 or self.problem,
+            f"portals go on after {after}: {self._cluster.tails()}",
+            LONG,
+        )
+        assert self.problem is None, self.problem
 
     def end(self) -> None:
         """Returns when the last deadline has passed and what comes late for it was pushed."""

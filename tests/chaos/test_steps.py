@@ -1,13 +1,17 @@
 """kill -9 of each service at each step of its loop, under load; after each, everything is there once, and nothing is left undone."""
 
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 from signal import SIGTERM
 from typing import NamedTuple
 
 import pytest
 
+from services.alerts.tables import alerts
 from shared.rules import Ruleset
+from shared.times import SHANGHAI
 from tests.chaos.load import Load, rules_by_the_minute
 from tests.chaos.truth import check
 from tests.clusterkit import Cluster, cluster
@@ -83,4 +87,9 @@ def test_after_all_of_it_everything_is_there_once(at_work: tuple[Cluster, Load, 
     found.settle()
     found.published()
     assert check(found, load.acknowledged, rules) == []
+    looked = found.deck(datetime.now(SHANGHAI))
+    cleared = Counter(row["clear_reason"] for row in looked.read(alerts) if not row["quiet"])
+    looked.close()
+    assert cleared[None] > len(STEPS), "cases fell due while it went on"
+    assert cleared["late_evidence"] > len(STEPS), "answers came late"
     assert load.rounds > len(STEPS)
