@@ -1,9 +1,9 @@
-"""Runs the benches, all or those named: python -m bench [deadline] [replay] [push] [scrape] [midnight]."""
+"""Runs the benches, all or those named: python -m bench [deadline] [replay] [push] [scrape] [midnight] [sla]."""
 
 import importlib
 import sys
 
-BENCHES = ("deadline", "replay", "push", "midnight", "scrape")
+BENCHES = ("deadline", "replay", "push", "midnight", "scrape", "sla")
 
 
 def main() -> None:

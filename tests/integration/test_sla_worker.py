@@ -173,7 +173,7 @@ def test_changed_rules_reach_every_record_without_any_message(
     policy.write_text(shipped("policy.toml").replace("complete = 5", "complete = 6"), encoding="utf-8")
     changed = load_ruleset(policy=policy)
     assert changed.hash != rules.hash
-    events = [event(f"r-{n}", "received", "03-01 09:00", subject=f"r-{n}", category="inquiry") for n in range(20_000)]
+    events = [event(f"r-{n}", "received", "03-01 09:00", subject=f"r-{n}", category="inquiry") for n in range(12_000)]
     feed(own_kafka, events)
     with worker(own_kafka, "one") as first:
         until_done(own_kafka, rules)
@@ -181,7 +181,7 @@ def test_changed_rules_reach_every_record_without_any_message(
         assert first.wait(PATIENCE) == 0
     before = latest(own_kafka)
     with worker(own_kafka, "one", str(policy)) as killed:
-        until(lambda: sum(ends(own_kafka.address, CASES.name).values()) > 21_000)
+        until(lambda: sum(ends(own_kafka.address, CASES.name).values()) > 12_100)
         killed.send_signal(SIGKILL)
     assert any(record.ruleset == rules.hash for record in latest(own_kafka).values()), (
         "killed too late to tell anything"

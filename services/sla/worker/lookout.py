@@ -66,7 +66,8 @@ class Lookout:
             while True:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     self._tell(await self._positions(consumer, admin))
-                await self._maybe_check()
+                if time.monotonic() - self._checked >= CHECK_SECONDS:
+                    await self.check()
                 await asyncio.sleep(LOOK_SECONDS)
         finally:
             await consumer.stop()
@@ -88,10 +89,8 @@ class Lookout:
         self._health.see(positions)
         self._watchdog.see(positions, self._held())
 
-    async def _maybe_check(self) -> None:
-        """The check is somebody else's and may block: not in this loop."""
-        if time.monotonic() - self._checked < CHECK_SECONDS:
-            return
+    async def check(self) -> None:
+        """Check the topics. How is somebody else's and may block: not in this loop."""
         self._checked = time.monotonic()
         try:
             found = await asyncio.to_thread(self._check_topics)

@@ -14,13 +14,14 @@ ANSWER_SECONDS = 10.0
 TEXT = "text/plain; charset=utf-8"
 
 
-def serve(listener: socket.socket, health: Health) -> None:
-    """Answers on the listener, which is bound, until the process ends."""
+def serve(listener: socket.socket, health: Health) -> Callable[[], None]:
+    """Answers on the listener, which is bound, until the process ends or what this gives is called."""
     server = ThreadingHTTPServer(listener.getsockname()[:2], _handler(health), bind_and_activate=False)
     server.socket.close()
     server.socket = listener
     server.server_activate()
     threading.Thread(target=server.serve_forever, name="probe", daemon=True).start()
+    return server.shutdown
 
 
 def _handler(health: Health) -> type[BaseHTTPRequestHandler]:
