@@ -5,6 +5,8 @@ import random
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from services.distributed import broker
 from services.distributed.broker import Broker
 from services.distributed.kafka import admin_client
 from services.sla.partitions import partition_of
@@ -32,12 +35,16 @@ pytestmark = pytest.mark.slow
 
 PATIENCE = 90.0
 PROGRAM = """
-import sys
+import socket, sys
 from pathlib import Path
 from services.sla.worker.run import run
 from shared.deployment import load_ruleset
 from shared.topics import CASES
-run(sys.argv[1], sys.argv[2], CASES.partitions, load_ruleset(policy=Path(sys.argv[3]) if sys.argv[3:] else None))
+listener = socket.socket()
+listener.bind(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+rules = load_ruleset(policy=Path(sys.argv[3]) if sys.argv[3:] else None)
+run(sys.argv[1], sys.argv[2], CASES.partitions, rules, listener)
 """
 
 
@@ -50,12 +57,12 @@ def own_kafka(tmp_path: Path) -> Iterator[Broker]:
 
 @contextmanager
 def worker(kafka: Broker, name: str, *policy: str) -> Iterator[subprocess.Popen[bytes]]:
-    started = subprocess.Popen([sys.executable, "-c", PROGRAM, kafka.address, name, *policy], stderr=subprocess.DEVNULL)
-    try:
-        yield started
-    finally:
-        started.kill()
-        started.wait()
+    command = [sys.executable, "-c", PROGRAM, kafka.address, name, *policy]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as started:
+        try:
+            yield started
+        finally:
+            started.kill()
 
 
 def story(run: str) -> list[Event]:
@@ -218,3 +225,41 @@ async def send_by_aiokafka(address: str, found: Event) -> None:
 
     async with AIOKafkaProducer(bootstrap_servers=address) as producer:
         await producer.send_and_wait(MESSAGES.name, encode_event(found), message_key(found))
+
+
+def test_it_waits_for_brokers_that_are_away(tmp_path: Path, rules: Ruleset) -> None:
+    data = tmp_path / "kafka"
+    with own_broker(data) as kafka:
+        create_topics(kafka.address)
+        feed(kafka, story("a"))
+        with worker(kafka, "one") as one:
+            assert one.stdout is not None
+            port = int(one.stdout.readline())
+            until_done(kafka, rules)
+            until(lambda: ask(port, "/readyz") == "ok")
+            until(lambda: lags(port) == [0] * MESSAGES.partitions)
+            broker.down(data)
+            until(lambda: ask(port, "/readyz") == "Kafka 没有应答")
+            assert ask(port, "/livez") == "ok"
+            broker.up(data, kafka.port)
+            feed(kafka, story("b"))
+            until_done(kafka, rules)
+            until(lambda: ask(port, "/readyz") == "ok")
+            assert one.poll() is None
+
+
+def lags(port: int) -> list[int]:
+    lines = ask(port, "/metrics").splitlines()
+    return [round(float(line.split()[-1])) for line in lines if line.startswith("liuyan_consumer_lag_records{")]
+
+
+def ask(port: int, path: str) -> str:
+    """What the worker answers, whatever the status; nothing while it does not listen."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+            return str(answer.read().decode())
+    except urllib.error.HTTPError as refused:
+        with refused:
+            return str(refused.read().decode())
+    except OSError:
+        return ""
