@@ -248,6 +248,26 @@ def test_it_waits_for_brokers_that_are_away(tmp_path: Path, rules: Ruleset) -> N
             assert one.poll() is None
 
 
+def test_a_log_whose_beginning_was_deleted_is_gone_on_with(own_kafka: Broker, rules: Ruleset) -> None:
+    """The offsets that are committed stand before what is left."""
+    from kafka import TopicPartition
+
+    feed(own_kafka, story("a"))
+    with worker(own_kafka, "one"):
+        until_done(own_kafka, rules)
+        until(lambda: committed(own_kafka) == ends(own_kafka.address, MESSAGES.name))
+    wanted = set(latest(own_kafka))
+    feed(own_kafka, story("b"))
+    kept = ends(own_kafka.address, MESSAGES.name)
+    with admin_client(own_kafka.address) as admin:
+        admin.delete_records({TopicPartition(MESSAGES.name, partition): end for partition, end in kept.items()})
+    feed(own_kafka, story("c"))
+    wanted |= {found.key for found in story("c")}
+    with worker(own_kafka, "one"):
+        until(lambda: set(latest(own_kafka)) == wanted)
+        until(lambda: committed(own_kafka) == ends(own_kafka.address, MESSAGES.name))
+
+
 def lags(port: int) -> list[int]:
     lines = ask(port, "/metrics").splitlines()
     return [round(float(line.split()[-1])) for line in lines if line.startswith("liuyan_consumer_lag_records{")]
