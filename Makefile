@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 READY_DEV := $(VENV)/.ready-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast check lint types contracts format docs bench lock clean
+.PHONY: help run test test-chaos test-fast check lint types contracts format docs bench lock clean
 
 help:  ## Lists the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,6 +27,9 @@ run: $(READY)  ## Installs (once) and starts the demonstration: liuyan standalon
 
 test: $(READY_DEV)  ## Installs what tests need and runs them all
 	$(BIN)/python -m pytest
+
+test-chaos: $(READY_DEV)  ## Faults under load for an hour: long outages, a long random schedule (CHAOS_SEED=… replays one)
+	CHAOS_LONG=1 $(BIN)/python -m pytest -s tests/chaos
 
 test-fast: $(READY_DEV)
 	$(BIN)/python -m pytest -m "not slow" --cov --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=98

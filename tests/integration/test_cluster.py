@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 
 from shared.events import Event, decode_event, encode_event
+from shared.records import decode_record
 from shared.rules import Ruleset
 from shared.times import SHANGHAI
-from shared.topics import MESSAGES, message_key
+from shared.topics import CASES, MESSAGES, message_key
 from tests.builders import shuffled
 from tests.clusterkit import Cluster, cluster
 from tests.enginekit import Deck, deck
+from tests.kafkakit import records
+from tests.service import until
 from tests.stories import season
 from tests.test_scenarios import FILES, Scenario, differences, rules_of, scenarios
 
@@ -94,8 +97,15 @@ def test_every_scenario_by_the_distributed_form(tmp_path: Path) -> None:
             found.start("alerts", "alerts", **environ)
             found.settle()
             problems += _compare(found, entries)
+            until(lambda: _rulesets(found) == {found.rules.hash}, "the processor's records are of these rules too")
             found.stop()
         assert not problems, "\n".join(problems)
+
+
+def _rulesets(found: Cluster) -> set[str]:
+    """Those of the newest records of the stream."""
+    newest = {r.key: decode_record(r.value) for r in records(found.kafka, CASES.name)}
+    return {record.ruleset for record in newest.values()}
 
 
 def _renamed(prefix: str, raw: Any) -> Event:
