@@ -90,16 +90,17 @@ def _serve(database: Database, rules: Ruleset, url: str, listener: socket.socket
 
 
 def _demo(file: Path, found: Settings, rules: Ruleset, url: str, listener: socket.socket, stack: ExitStack) -> None:
-    from services.standalone.demo import live
-    from services.standalone.demo.quarter import AS_OF
+    from services.compose.demo import story
+    from services.compose.demo.quarter import AS_OF
+    from services.standalone import live, log
 
     console = Console()
     database = stack.enter_context(opened(str(file), found, create=True))
     live.fill(database, rules)
-    live.show_quarter(database, rules, console)
+    story.show_quarter(database, log.histories, rules, console)
     with database.writing() as connection:
         _, own = create_key(connection, "zhenkang", AS_OF)
-        _, portals = create_key(connection, live.PLATFORM, AS_OF)
+        _, portals = create_key(connection, story.PLATFORM, AS_OF)
     clock = AcceleratedClock(AS_OF, live.SPEED)
     engine, app = _application(database, rules, clock, lambda raised: live.announce(raised, rules, clock, console))
     engine.prepare()
@@ -115,7 +116,7 @@ def _demo(file: Path, found: Settings, rules: Ruleset, url: str, listener: socke
             "按 Ctrl-C 停止",
         ):
             click.echo(line)
-        stack.callback(live.push_live(url, portals, clock, console).set)
+        stack.callback(story.push_live(url, portals, clock.now, console).set)
 
     serve(app, engine, listener, ready)
     click.echo("已停止，演示数据已删除")

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from services.compose.demo.quarter import AS_OF, QUARTER, quarter_events
+from services.standalone import live
 from services.standalone.database import open_database
-from services.standalone.demo import live
-from services.standalone.demo.quarter import AS_OF, QUARTER, quarter_events
 from shared.deployment import load_ruleset
 from shared.figures import percent
 from shared.times import isoformat

@@ -11,14 +11,15 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from services.commands.cli import liuyan
+from services.compose.demo import story
+from services.compose.demo.quarter import AS_OF
 from services.compose.server import GRACE_SECONDS
 from services.ingest.app import MAX_BATCH
 from services.ingest.door import Door
 from services.ingest.refusals import Refusal
 from services.ingest.strictjson import MAX_BODY
+from services.standalone import live, log
 from services.standalone.database import open_database
-from services.standalone.demo import live
-from services.standalone.demo.quarter import AS_OF
 from shared.config import parse_calendar, parse_policy, parse_registry
 from shared.rules import Ruleset
 from shared.times import FIRST_YEAR, LAST_YEAR
@@ -73,7 +74,7 @@ def test_the_demonstration_shows_the_table_and_the_sentence(tmp_path: Path, rule
     try:
         live.fill(database, rules)
         console = Console(record=True, width=80, file=(tmp_path / "screen").open("w", encoding="utf-8"))
-        live.show_quarter(database, rules, console)
+        story.show_quarter(database, log.histories, rules, console)
         console.file.close()
     finally:
         database.close()

@@ -13,10 +13,10 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 import services.standalone
+from services.compose.demo.quarter import QUARTER
 from services.standalone import database as database_module
+from services.standalone import live
 from services.standalone.database import Database, open_database
-from services.standalone.demo import live
-from services.standalone.demo.quarter import QUARTER
 from services.standalone.troubles import explain
 from shared.deployment import load_ruleset
 from shared.migrations import upgrade

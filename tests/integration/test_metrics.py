@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from services.compose.demo.quarter import AS_OF, QUARTER, quarter_events
 from services.ingest.refusals import RefusalReason
-from services.standalone.demo.quarter import AS_OF, QUARTER, quarter_events
 from shared.case import Outcome
 from shared.deployment import load_ruleset
 from shared.events import EVENT_TYPES

@@ -19,10 +19,10 @@ from schemathesis.specs.openapi.checks import (
 )
 from schemathesis.specs.openapi.definitions import OPENAPI_31
 
+from services.compose.demo.quarter import quarter_events
 from services.ingest.app import MAX_BATCH
 from services.ingest.examples import BATCH as EXAMPLE_BATCH
 from services.ingest.examples import EVENTS
-from services.standalone.demo.quarter import quarter_events
 from tests.service import BATCH, SINGLE, Served, assembled, platform_of, served
 
 NOT_DOCUMENTED = {"/", "/schema", "/schema/openapi.json", "/schema/{path}"}

@@ -19,7 +19,7 @@ import pytest
 from services.alerts.exports import DEFINITIONS, HEADERS
 from services.alerts.rooms import Room
 from services.compose import cases as cases_module
-from services.standalone.demo.quarter import AS_OF, QUARTER, quarter_events
+from services.compose.demo.quarter import AS_OF, QUARTER, quarter_events
 from shared.figures import COUNTS, RATES
 from shared.http import ProblemError
 from shared.times import isoformat, parse_instant

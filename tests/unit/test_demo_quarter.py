@@ -8,8 +8,8 @@ from functools import cache
 
 import pytest
 
+from services.compose.demo.quarter import AS_OF, QUARTER, quarter_events, story_cases
 from services.sla.rules import evaluate, next_change
-from services.standalone.demo.quarter import AS_OF, QUARTER, quarter_events, story_cases
 from shared.case import Case, Outcome, Status, Verdict
 from shared.deployment import load_ruleset
 from shared.events import (
