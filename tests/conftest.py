@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from services.distributed.postgres import PostgresError
 from shared.deployment import load_ruleset
 from shared.rules import Ruleset
 from tests import postgres
@@ -29,7 +30,7 @@ def postgres_server() -> postgres.Server:
     """A running PostgreSQL. Missing, the test is skipped; in CI it fails."""
     try:
         return postgres.server()
-    except postgres.MissingError as error:
+    except PostgresError as error:
         if os.environ.get("CI"):
             pytest.fail(str(error), pytrace=False)
         pytest.skip(str(error))
