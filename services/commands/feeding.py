@@ -66,7 +66,8 @@ def replay_command(file: Path, db: str | None) -> None:
 @click.option("--count", type=click.IntRange(1), metavar="件数", help="一共几件（默认直到 Ctrl-C）")
 def simulate_command(url: str, key: str, platform: str, per_minute: float, count: int | None) -> None:
     """模拟一个平台：向运行中的服务推送虚构的留言，大多按时答复，少数拖延或遗忘。"""
-    from services.compose.simulate import Portal, PushError, run
+    from services.compose.client import PushError
+    from services.compose.simulate import Portal, run
 
     try:
         portal = Portal(url, key, platform, now)

@@ -1,14 +1,13 @@
 """A simulated portal: pushes synthetic messages through HTTP with its own key, answers most of them, and forgets some."""
 
-import http.client
 import json
 import random
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
+from services.compose.client import Client
 from shared.times import isoformat
 
 QUESTIONS = (
@@ -19,12 +18,6 @@ QUESTIONS = (
     ("停水检修到什么时候", "小区今天停水，检修到几点能恢复？"),
     ("高龄津贴怎样申请", "家里老人今年满八十岁，高龄津贴怎样申请？"),
 )
-TIMEOUT_SECONDS = 10
-RETRIES = 30
-
-
-class PushError(Exception):
-    """The service refused, or could not be reached; the message is one line."""
 
 
 class _Plan(NamedTuple):
@@ -36,7 +29,7 @@ class _Plan(NamedTuple):
 
 
 class Portal:
-    """Pushes to `url` for one platform; `now` is the clock that the service goes by."""
+    """Pushes to `url` for one platform; `now` is the clock that the service goes by. Whatever pushes raises PushError."""
 
     def __init__(
         self,
@@ -46,10 +39,7 @@ class Portal:
         now: Callable[[], datetime],
         seed: int | None = None,
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise PushError(f"{url!r} 不是服务地址，请写成 http://127.0.0.1:8000 的形式")
-        self._parts, self._key, self._platform, self._now = parts, key, platform, now
+        self._client, self._key, self._platform, self._now = Client(url), key, platform, now
         self._random = random.Random(seed)  # noqa: S311 - a story, not a secret
         self._run = f"{self._random.randrange(16**6):06x}"
         self._number = 0
@@ -77,45 +67,12 @@ class Portal:
             self.push(plan.subject, plan.name, plan.at, {"content": "您好，您反映的问题已核实办理，详情请致电本单位。"})
 
     def push(self, subject: str, name: str, time: datetime, data: dict[str, object]) -> None:
-        """Push one event until it is durable: what the service could not confirm is sent again, unchanged."""
+        """Push one event until it is durable."""
         event = {
             "specversion": "1.0", "id": f"{subject}-{name}", "source": f"/platforms/{self._platform}",
             "type": f"liuyan.message.{name}.v1", "subject": subject, "time": isoformat(time), "data": data,
         }  # fmt: skip
-        body = json.dumps(event, ensure_ascii=False).encode()
-        trouble = ""
-        for _ in range(RETRIES):
-            try:
-                status, answer = self._post(body)
-            except (OSError, http.client.HTTPException) as error:
-                trouble = f"连不上 {self._parts.netloc}（{error}）"
-            else:
-                if status == 202:
-                    return
-                trouble = f"{status} {_detail(answer)}"
-                if status != 503:
-                    break
-            threading.Event().wait(0.5)
-        raise PushError(f"推送失败：{trouble}")
-
-    def _post(self, body: bytes) -> tuple[int, bytes]:
-        kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
-        connection = kind(self._parts.hostname or "", self._parts.port, timeout=TIMEOUT_SECONDS)
-        try:
-            headers = {"Content-Type": "application/cloudevents+json", "Authorization": f"Bearer {self._key}"}
-            connection.request("POST", f"{self._parts.path.rstrip('/')}/v1/events", body, headers)
-            response = connection.getresponse()
-            return response.status, response.read()
-        finally:
-            connection.close()
-
-
-def _detail(answer: bytes) -> str:
-    """What a problem says; whoever answers with anything else is not this service."""
-    try:
-        return str(json.loads(answer)["detail"])
-    except (ValueError, TypeError, KeyError):
-        return "对方的答复不是本系统的格式，请核对 --url"
+        self._client.push(self._key, json.dumps(event, ensure_ascii=False).encode())
 
 
 def run(

@@ -863,13 +863,13 @@ def test_two_simulated_messages_arrive_at_a_running_process(tmp_path: Path, monk
         assert "401" in failed(*command, "--key", f"{key}x")
         assert "403" in failed(*command[:4], "zhenkang", *command[5:], "--key", key)
         service.stop()
-    monkeypatch.setattr("services.compose.simulate.RETRIES", 2)
+    monkeypatch.setattr("services.compose.client.RETRIES", 2)
     assert "连不上" in failed(*command, "--key", key)
 
 
 def test_a_simulated_portal_tells_that_somebody_else_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter([(404, b"<html>"), (200, b"[]"), (400, b'{"detail": "x"}')])
-    monkeypatch.setattr("services.compose.simulate.Portal._post", lambda portal, body: next(answers))
+    monkeypatch.setattr("services.compose.client.Client.ask", lambda *_: next(answers))
     for said in ("404 对方的答复不是本系统的格式", "200 对方的答复不是本系统的格式", "400 x"):
         line = failed("simulate", "--url", "http://127.0.0.1:9", "--platform", "lincang", "--key", "k", "--count", "1")
         assert said in line

@@ -10,8 +10,9 @@ from services.alerts import queries
 from services.alerts.bulletin import bulletin
 from services.alerts.exports import Report
 from services.compose.cases import Histories, recaller
+from services.compose.client import PushError
 from services.compose.demo.quarter import AS_OF, QUARTER, story_cases
-from services.compose.simulate import Portal, PushError, run
+from services.compose.simulate import Portal, run
 from services.compose.terminal import print_report
 from shared.database import Connections
 from shared.figures import Period
