@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 READY_DEV := $(VENV)/.ready-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-chaos test-fast check lint types contracts format docs bench lock clean
+.PHONY: help run run-kafka test test-chaos test-fast check lint types contracts format docs bench lock clean
 
 help:  ## Lists the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,6 +24,9 @@ $(READY_DEV): $(READY) requirements-dev.lock
 
 run: $(READY)  ## Installs (once) and starts the demonstration: liuyan standalone --demo
 	$(BIN)/liuyan standalone --demo
+
+run-kafka: $(READY_DEV)  ## The same through Kafka, the three services and PostgreSQL, on this machine: liuyan demo-kafka
+	$(BIN)/liuyan demo-kafka
 
 test: $(READY_DEV)  ## Installs what tests need and runs them all
 	$(BIN)/python -m pytest

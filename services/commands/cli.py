@@ -25,6 +25,7 @@ COMMANDS = {
     "ingest": ("services.commands.services", "ingest_command"),
     "sla": ("services.commands.services", "sla_command"),
     "alerts": ("services.commands.services", "alerts_command"),
+    "demo-kafka": ("services.commands.demo", "demo_command"),
     "broker": ("services.commands.broker", "broker_group"),
     "topics": ("services.commands.topics", "topics_group"),
 }
@@ -46,6 +47,7 @@ HELP = {
     "ingest": "分布式：接收推送，写入 Kafka",
     "sla": "分布式：计算时限",
     "alerts": "分布式：整理办件，标记逾期，查询与指标",
+    "demo-kafka": "分布式：在本机演示整个部署",
     "broker": "开发用的 Kafka：启动、停止、查看",
     "topics": "Kafka 的主题：建立、核对",
 }

@@ -24,6 +24,7 @@ from sqlalchemy.exc import DBAPIError
 NOBODY = 65534
 START_SECONDS, STOP_SECONDS = 30.0, 60.0
 A_MOMENT = 0.02
+DEBIAN = Path("/usr/lib/postgresql")  # where there are several versions side by side, on no PATH
 SETTINGS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0777",  # the folder itself is closed to others
@@ -42,6 +43,8 @@ class Server:
 
     `start` and `stop` may be called again and again, the data stay until `remove`. Raises PostgresError.
     """
+
+    name = "PostgreSQL"
 
     def __init__(self, folder: Path, where: Path | None = None, settings: Mapping[str, str] | None = None) -> None:
         self.folder, self.settings = folder, SETTINGS | dict(settings or {})
@@ -155,7 +158,7 @@ def programs() -> Path:
 
 def _of_the_system() -> list[Path]:
     found = shutil.which("postgres")
-    versions = [path for path in Path("/usr/lib/postgresql").glob("*/bin") if path.parent.name.isdigit()]
+    versions = [path for path in DEBIAN.glob("*/bin") if path.parent.name.isdigit()]
     versions.sort(key=lambda path: int(path.parent.name), reverse=True)
     return [*versions, *([Path(found).resolve().parent] if found else [])]
 

@@ -22,8 +22,9 @@ class MissingError(BrokerError):
     """The broker cannot run on this machine as it is; the message names what is missing."""
 
 
-def jars(folder: Path = FOLDER) -> Path:
+def jars(folder: Path | None = None) -> Path:
     """The folder of the jars that the pom names, fetched at the first use. Raises MissingError."""
+    folder = folder or FOLDER
     pom = folder / "pom.xml"
     if not pom.exists():
         raise MissingError(f"没有 {pom}：liuyan broker 只能在源码目录的安装（make test 所建）中使用")
