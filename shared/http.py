@@ -92,6 +92,12 @@ def _on_error(request: Request[Any, Any, Any], error: Exception) -> Response[byt
     return problem_response(problem(500, "internal", "服务内部错误，已记入日志"))
 
 
+def on_unavailable(_: Request[Any, Any, Any], __: Exception) -> Response[bytes]:
+    """For what is away and comes back (a database): the loops tell of it once, not every request. Nothing was stored."""
+    found = busy("数据库没有应答，没有存下任何东西；请稍后原样重试")
+    return problem_response(found.problem, found.headers)
+
+
 EXCEPTION_HANDLERS: Mapping[type[Exception], Callable[..., Response[bytes]]] = {
     ProblemError: _on_problem,
     ValidationException: _on_validation,

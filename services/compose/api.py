@@ -1,5 +1,6 @@
 """The HTTP application of a service: its routes, how errors are answered, and the document of it all."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -18,15 +19,15 @@ from services.sla.explain import Explanation
 from shared.case import Case
 from shared.events import Event
 from shared.figures import COUNTS, RATES
-from shared.http import EXCEPTION_HANDLERS, Problem, schemas
+from shared.http import EXCEPTION_HANDLERS, Problem, on_unavailable, schemas
 from shared.version import VERSION
 
 
-def application(routes: list[Any]) -> Litestar:
-    """The routes as an application, with `/schema/openapi.json` about them."""
+def application(routes: list[Any], away: Iterable[type[Exception]] = ()) -> Litestar:
+    """The routes as an application, with `/schema/openapi.json` about them. `away`: what a database raises that does not answer."""
     return Litestar(
         route_handlers=[*routes, _document_route(routes)],
-        exception_handlers=EXCEPTION_HANDLERS,  # type: ignore[arg-type]
+        exception_handlers={**EXCEPTION_HANDLERS, **dict.fromkeys(away, on_unavailable)},  # type: ignore[dict-item]
         openapi_config=None,  # Litestar's own pages answer what is not there with HTML
         request_max_body_size=MAX_BODY,
         logging_config=None,

@@ -28,6 +28,7 @@ from services.compose.announce import log_raised
 from services.compose.api import application
 from services.compose.cases import cases_registry, evaluate_keys, evaluated, open_file, recaller
 from services.compose.clock import SystemClock
+from services.distributed.database import AWAY
 from services.distributed.topics import TopicsCheck
 from shared.database import Postgres
 from shared.figures import Figures, tabulate
@@ -116,7 +117,7 @@ class AlertsService:
             metrics=self._registry,
             rooms=Rooms(),
         )
-        return application([*reading_routes(reader), *health_routes(self.unhealthy, self.unready)])
+        return application([*reading_routes(reader), *health_routes(self.unhealthy, self.unready)], AWAY)
 
 
 def letter_counts(connection: Connection) -> dict[str, int]:

@@ -1,5 +1,7 @@
 """The ingest service: pushes over HTTP into Kafka; keys in PostgreSQL."""
 
+import threading
+
 from litestar import Litestar, Response, get
 from prometheus_client import generate_latest
 from sqlalchemy.exc import DBAPIError
@@ -36,6 +38,7 @@ class IngestService:
             Loop("核对主题", self._topics.step, ()),
             Loop("读取密钥", self._keys.step, (DBAPIError, PoolTimeoutError)),
         )
+        self._ending = threading.Event()
         self.app = self._app()
 
     def start(self) -> None:
@@ -46,14 +49,17 @@ class IngestService:
         exit_when(self.unhealthy)
 
     def hurry(self) -> None:
-        """Nothing here takes long."""
+        self._ending.set()
 
     def stop(self) -> None:
+        self._ending.set()
         for loop in self._loops:
             loop.stop()
         self._kafka.stop()
 
     def unhealthy(self) -> str | None:
+        if self._ending.is_set():
+            return None
         if self._kafka.failing_for() > NOT_LIVE_SECONDS:
             return "Kafka 超过一分钟没有确认任何事件"
         return next((f"{loop.name} 超过一分钟没有进展" for loop in self._loops if loop.stuck()), None)
@@ -61,7 +67,9 @@ class IngestService:
     def unready(self) -> str | None:
         if self._kafka.failing_for() > 0:
             return "Kafka 没有确认事件"
-        return self._topics.mismatch or next(filter(None, (loop.trouble() for loop in self._loops)), None)
+        if not self._keys.trusted():
+            return "读不到密钥已经太久"
+        return self._topics.mismatch
 
     def _read_keys(self) -> dict[str, str]:
         with self._database.reading() as connection:

@@ -111,10 +111,14 @@ class WatchedKeys:
         self._valid, self._read_at = self._read(), self._monotonic()
         return FRESH_SECONDS
 
+    def trusted(self) -> bool:
+        """Whether what was read last still says who may push."""
+        return self._monotonic() - self._read_at <= TRUSTED_SECONDS
+
     def platform_of(self, key: str) -> str | None:
         """The platform for which the key writes; None for an unknown or revoked key. Raises ProblemError (503) when
         it cannot be known."""
-        if self._monotonic() - self._read_at > TRUSTED_SECONDS:
+        if not self.trusted():
             raise busy("暂时不能核对密钥，没有存下；请稍后原样重发")
         return self._valid.get(hash_key(key))
 
