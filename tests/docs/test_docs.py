@@ -78,6 +78,7 @@ def test_the_readmes_and_the_pages_for_users_are_translated() -> None:
         "README.md",
         "docs/city.md",
         "docs/distributed.md",
+        "docs/guarantees.md",
         "docs/kubernetes.md",
         "docs/operations.md",
         "docs/rules.md",
@@ -115,7 +116,7 @@ def test_the_rooms_of_the_architecture_exist() -> None:
 
 
 def test_figures_are_drawn_once_and_closed() -> None:
-    for page, count in (("ARCHITECTURE.md", 1), ("docs/states.md", 1)):
+    for page, count in (("ARCHITECTURE.md", 2), ("docs/states.md", 1), ("docs/distributed.md", 1)):
         assert len(blocks(read(page), "mermaid")) == count
 
 
