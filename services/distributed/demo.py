@@ -125,7 +125,7 @@ class Demo:
         for name in SERVICES:
             command = service_command(name, "--port", str(self._setup.ports[name]))
             self._supervisor.add(Service(name, command, environment, self._setup.folder / f"{name}.log"))
-        for name in ("ingest", "alerts"):  # the SLA processor is there when results are
+        for name in SERVICES:
             asked = Client(self._setup.url(name))
             self._until(lambda: asked.status("/readyz") == 200, READY_SECONDS, f"{name} 没有就绪")  # noqa: B023
 
@@ -154,9 +154,6 @@ class Demo:
 
     def _addresses(self, kafka: str, db: str, key: str) -> list[str]:
         ingest, sla, alerts = (self._setup.url(name) for name in ("ingest", "sla", "alerts"))
-        asked = {"ingest": ingest, "alerts": alerts}
-        if Client(sla).status("/readyz") is not None:
-            asked["sla"] = sla
         name = self._rules.registry[OWN].name
         kept = "停止时删除" if self._setup.db is None else "停止时删除；数据库里的留下"
         return [
@@ -164,7 +161,7 @@ class Demo:
             f"推送到   {ingest}/v1/events",
             f"查询     {alerts}/v1/cases  {alerts}/v1/overdue  {alerts}/v1/rates",
             f"接口文档 {ingest}/schema/openapi.json  {alerts}/schema/openapi.json",
-            f"指标     {'  '.join(f'{url}/metrics' for url in asked.values())}",
+            f"指标     {ingest}/metrics  {sla}/metrics  {alerts}/metrics",
             f"推送密钥（{name} {OWN}）  {key}",
             f"Kafka    {kafka}",
             f"数据库   {postgres_url(db).set(drivername='postgresql').render_as_string(hide_password=True)}",
