@@ -21,6 +21,10 @@ STUCK_SECONDS = 60.0
 EXIT = 70  # EX_SOFTWARE: the supervisor starts the process again
 
 
+class FatalError(Exception):
+    """Foreseen, and nothing to be done about it in this process: the message (Chinese, one line) says why it ends."""
+
+
 class Loop:
     """`step` returns for how many seconds there is nothing to do. `transient`: the exceptions after which it is tried again."""
 
@@ -87,6 +91,9 @@ class Loop:
                 )
             self._trouble = f"{self.name}：{type(error).__name__}，正在重试"
             return RETRY_SECONDS
+        except FatalError as error:
+            logger.error("不能继续，退出以便重新启动", action="loop_ended", loop=self.name, reason=str(error))
+            self._die()
         except Exception:
             logger.exception("意外的错误，退出以便重新启动", action="loop_died", loop=self.name)
             self._die()

@@ -21,6 +21,7 @@ from services.alerts.stream.records import Arrived, bury, decode_arrived, take
 from services.alerts.stream.tables import state
 from shared.database import Connections
 from shared.events import CaseEvent
+from shared.loops import FatalError
 from shared.records import DeadLetter, decode_letter
 from shared.rules import Ruleset
 from shared.times import SHANGHAI
@@ -52,7 +53,7 @@ class Batch(NamedTuple):
     records: Sequence[Fetched]
 
 
-class OtherRulesetError(Exception):
+class OtherRulesetError(FatalError):
     """Another process makes the projections with other rules since: this one's are outdated."""
 
     def __init__(self) -> None:
@@ -138,7 +139,7 @@ class Projector:
                     found = _decoded(batch.topic, record.value, origin)
                     if isinstance(found, DeadLetter):
                         letters.append(found)
-                    else:
+                    elif found.key not in cases or cases[found.key].revision < found.revision:
                         cases[found.key] = found
             letters += self._take(connection, cases, now) if cases else []
             bury(connection, letters, now)
