@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -37,7 +38,7 @@ def demo_command(port: int | None) -> None:
     设置 db 是 postgresql://… 时用那个库，它须是空的。
     """
     for package in EXTRAS:
-        if find_spec(package) is None:
+        if package not in sys.modules and find_spec(package) is None:
             fail(missing_client(ImportError(name=package)))
     found = settings()
     rules = ruleset(found)
