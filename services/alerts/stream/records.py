@@ -60,12 +60,12 @@ def take(connection: Connection, arrived: Mapping[str, Arrived]) -> Taken:
     for key, (_, events) in newer.items():
         known = _known(kept.get(key))
         new[key] = [event for event in events if event.id not in known]
-    elsewhere = _claim_identities(connection, new)
+    holders = _claim_identities(connection, new)
     taken = Taken([], {}, [])
     rows = []
     for key, (record, events) in newer.items():
-        refused = {event.id for event in new[key] if _ident(event) in elsewhere}
-        taken.refused.extend(_letter(key, event, elsewhere) for event in new[key] if event.id in refused)
+        refused = {event.id for event in new[key] if holders.get(_ident(event), key) != key}
+        taken.refused.extend(_letter(key, event, holders) for event in new[key] if event.id in refused)
         taken.new.extend(event for event in new[key] if event.id not in refused)
         refused |= _refused(kept.get(key))
         used = [event for event in events if event.id not in refused]
@@ -94,7 +94,7 @@ def _ident(event: Event) -> str:
 
 
 def _claim_identities(connection: Connection, new: Mapping[str, Sequence[Event]]) -> dict[str, str]:
-    """Those of the events' identities that stand under another key: that key."""
+    """Where each of the events' identities stands; empty when all are new, each under one key."""
     wanted: dict[str, str] = {}
     for key, events in new.items():
         for event in events:
@@ -106,13 +106,11 @@ def _claim_identities(connection: Connection, new: Mapping[str, Sequence[Event]]
     held: dict[str, str] = {}
     for chunk in chunks(sorted(wanted)):
         held.update((row.ident, row.key) for row in connection.execute(_IDENTITIES, {"idents": chunk}))
-    return {
-        ident: held[ident] for key, events in new.items() for event in events if held[ident := _ident(event)] != key
-    }
+    return held
 
 
-def _letter(key: str, event: Event, elsewhere: Mapping[str, str]) -> DeadLetter:
-    subject = elsewhere[_ident(event)].partition("/")[2]
+def _letter(key: str, event: Event, holders: Mapping[str, str]) -> DeadLetter:
+    subject = holders[_ident(event)].partition("/")[2]
     detail = f"{_ident(event)} 已用于另一件留言 {subject}，以先到者为准；新事件请用新的 id"
     return DeadLetter(f"{CASES.name}/{key}#{event.id}", "conflict", detail, event)  # wherever compaction has put it
 
