@@ -16,6 +16,9 @@ from services.alerts.tables import consumer_positions as positions
 class FencedError(Exception):
     """The partition was assigned to another consumer since: drop it, and apply nothing."""
 
+    def __init__(self, topic: str, partition: int) -> None:
+        super().__init__(f"{topic} 的分区 {partition} 已由别的进程接手")
+
 
 class GapError(Exception):
     """Records are missing between what was applied and what came: read again from `expected`."""
@@ -44,6 +47,18 @@ def claim(connection: Connection, topic: str, partitions: Iterable[int]) -> Clai
     return Claim(epoch, {row.partition: row.next_offset for row in held})
 
 
+def epochs(connection: Connection) -> dict[tuple[str, int], int]:
+    """Of each partition that was ever claimed."""
+    rows = connection.execute(select(positions.c.topic, positions.c.partition, positions.c.epoch))
+    return {(row.topic, row.partition): row.epoch for row in rows}
+
+
+def restart(connection: Connection, topic: str) -> None:
+    """Read the topic from its beginning again: whoever reads it now is fenced, and claims anew."""
+    mine = positions.c.topic == topic
+    connection.execute(update(positions).where(mine).values(epoch=positions.c.epoch + 1, next_offset=0))
+
+
 def advance(connection: Connection, topic: str, partition: int, epoch: int, first_offset: int, next_offset: int) -> int:
     """The partition is in the projections up to `next_offset`: the first thing in the transaction that applies a batch.
 
@@ -54,7 +69,7 @@ def advance(connection: Connection, topic: str, partition: int, epoch: int, firs
     mine = (positions.c.topic == topic) & (positions.c.partition == partition)
     held = connection.execute(select(positions).where(mine).with_for_update()).first()
     if held is None or held.epoch != epoch:
-        raise FencedError(f"{topic} 的分区 {partition} 已由别的进程接手")
+        raise FencedError(topic, partition)
     applied: int = held.next_offset
     if first_offset > applied:
         raise GapError(applied, first_offset)

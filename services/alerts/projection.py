@@ -63,15 +63,21 @@ def row_standing(row: Any) -> Standing | None:
 
 
 def project(
-    connection: Connection, evaluated: Sequence[Evaluated], rules: Ruleset, now: datetime, recomputed: bool = False
+    connection: Connection,
+    evaluated: Sequence[Evaluated],
+    rules: Ruleset,
+    now: datetime,
+    recomputed: bool = False,
+    rebuilt: bool = False,
 ) -> None:
-    """Bring the projections of these cases (each key once) up to date. `recomputed`: because the ruleset changed."""
+    """Bring the projections of these cases (each key once) up to date. `recomputed`: because the ruleset changed.
+    `rebuilt`: also a case without a row may have targets and alerts."""
     for chunk in chunks(evaluated):
-        _project(connection, chunk, rules, now, recomputed)
+        _project(connection, chunk, rules, now, recomputed, rebuilt)
 
 
 def _project(
-    connection: Connection, evaluated: list[Evaluated], rules: Ruleset, now: datetime, recomputed: bool
+    connection: Connection, evaluated: list[Evaluated], rules: Ruleset, now: datetime, recomputed: bool, rebuilt: bool
 ) -> None:
     standings: Counter[Standing] = Counter()
     running: Counter[tuple[str, str, str]] = Counter()
@@ -108,6 +114,8 @@ def _project(
         [{"platform": p, "day": d, "received": n} for (p, d), n in sorted(received.items()) if n],
         add=("received",),
     )
+    if rebuilt:
+        known = [item.key for item in evaluated]
     _project_targets(connection, evaluated, known, rules, now)
     if known:  # a case that was not there before has no alerts
         found = frozenset(known)

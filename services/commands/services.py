@@ -7,11 +7,13 @@ from typing import Any
 
 import click
 import structlog
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from services.commands.broker import missing_client
 from services.commands.common import ruleset
 from shared.commandline import fail, settings
-from shared.database import DatabaseUnusableError, Postgres
+from shared.database import DatabaseUnusableError, Postgres, postgres_url, reason
 from shared.helptext import ChineseCommand
 from shared.kafka import servers
 from shared.logs import configure_logs
@@ -53,7 +55,7 @@ def instance_option(function: Callable[..., Any]) -> Callable[..., Any]:
 def ingest_command(host: str | None, port: int | None, bootstrap: str | None, db: str | None) -> None:
     """接收推送，写入 Kafka：确认之后才答 202。密钥在 PostgreSQL（liuyan keys）。"""
     found, rules, address = _begin(bootstrap)
-    with _needed(), _listening(host, port, found) as listener, _opened(db, found) as database:
+    with needed(), _listening(host, port, found) as listener, opened_postgres(db, found) as database:
         from services.distributed.ingest import IngestService
 
         service = IngestService(database, address, found.environment, rules)
@@ -66,7 +68,7 @@ def ingest_command(host: str | None, port: int | None, bootstrap: str | None, db
 def sla_command(host: str | None, port: int | None, bootstrap: str | None, instance: str | None) -> None:
     """计算时限（Faust）：读留言事件，写办件。"""
     found, rules, address = _begin(bootstrap)
-    with _needed(), _listening(host, port, found) as listener:
+    with needed(), _listening(host, port, found) as listener:
         from services.distributed.topics import mismatch
         from services.sla.worker.run import run
 
@@ -91,7 +93,7 @@ def alerts_command(
 ) -> None:
     """整理办件到 PostgreSQL，标记逾期，发布提醒；查询、导出、指标与办理情况页面。"""
     found, rules, address = _begin(bootstrap)
-    with _needed(), _listening(host, port, found) as listener, _opened(db, found) as database:
+    with needed(), _listening(host, port, found) as listener, opened_postgres(db, found) as database:
         from services.distributed.alerts import AlertsService
 
         service = AlertsService(database, address, _instance(instance, found), found.environment, rules)
@@ -99,6 +101,12 @@ def alerts_command(
 
 
 def _begin(bootstrap: str | None) -> tuple[Settings, Ruleset, str]:
+    found, address = cluster(bootstrap)
+    return found, ruleset(found), address
+
+
+def cluster(bootstrap: str | None) -> tuple[Settings, str]:
+    """The settings and the address of Kafka; logs go where they say."""
     found = settings()
     configure_logs(found.log)
     address = bootstrap or found.kafka
@@ -106,7 +114,29 @@ def _begin(bootstrap: str | None) -> tuple[Settings, Ruleset, str]:
         servers(address)
     except ValueError as error:
         fail(str(error))
-    return found, ruleset(found), address
+    return found, address
+
+
+def require_topics(address: str, found: Settings) -> None:
+    """What reads all of a topic must not take another cluster's for it."""
+    from services.distributed.topics import mismatch
+
+    trouble = mismatch(address, found.environment)
+    if trouble is not None:
+        fail(trouble)
+
+
+@contextmanager
+def told(kafka: str, db: str) -> Iterator[None]:
+    """What goes wrong with Kafka or PostgreSQL ends the command with one line."""
+    from kafka.errors import KafkaError
+
+    try:
+        yield
+    except KafkaError as error:
+        fail(f"Kafka {kafka} 出错（{type(error).__name__}）：请核对它在运行，再运行一次")
+    except (DatabaseError, PoolTimeoutError) as error:
+        fail(f"数据库出错（{reason(error, postgres_url(db))}）：请再运行一次")
 
 
 def _instance(instance: str | None, found: Settings) -> str:
@@ -114,7 +144,7 @@ def _instance(instance: str | None, found: Settings) -> str:
 
 
 @contextmanager
-def _needed() -> Iterator[None]:
+def needed() -> Iterator[None]:
     """The packages that only this form needs."""
     try:
         yield
@@ -135,7 +165,7 @@ def _listening(host: str | None, port: int | None, found: Settings) -> Iterator[
 
 
 @contextmanager
-def _opened(db: str | None, found: Settings) -> Iterator[Postgres]:
+def opened_postgres(db: str | None, found: Settings) -> Iterator[Postgres]:
     from services.distributed.database import open_database
 
     try:

@@ -20,7 +20,8 @@ from shared.settings import Settings
 
 
 class Store(Struct, frozen=True):
-    """A database of either form. `place` names it for people; `ruleset`: hash of the ruleset of what it holds, empty for none."""
+    """A database of either form. `place` names it for people; `ruleset`: hash of the ruleset of what it holds, empty for none.
+    `unfinished`: why what it holds cannot be read now, though nothing is wrong."""
 
     database: Connections
     place: str
@@ -28,6 +29,7 @@ class Store(Struct, frozen=True):
     buried: Callable[[Connection], Iterator[tuple[datetime, DeadLetter]]]
     ruleset: Callable[[Connection], str]
     prepare: Callable[[Ruleset], None]
+    unfinished: Callable[[Connection], str | None]
 
     def reading(self) -> AbstractContextManager[Connection]:
         return self.database.reading()
@@ -36,9 +38,11 @@ class Store(Struct, frozen=True):
         return self.database.writing()
 
     def require_same_rules(self, rules: Ruleset) -> None:
-        """A command must not mix figures of two rulesets."""
+        """A command must not mix figures of two rulesets, nor tell half of them."""
         with self.reading() as connection:
-            known = self.ruleset(connection)
+            known, unfinished = self.ruleset(connection), self.unfinished(connection)
+        if unfinished is not None:
+            fail(unfinished)
         if known not in ("", rules.hash):
             fail(
                 "数据库是按另一套规则算出的：请使用与服务相同的规则文件（platforms、policy、calendar），或启动服务让它重算"
@@ -82,15 +86,22 @@ def of_file(file: Database) -> Store:
         buried=log.buried,
         ruleset=lambda connection: log.positions(connection).ruleset,
         prepare=lambda rules: prepare_file(file, rules),
+        unfinished=lambda connection: None,
     )
 
 
 def _of_postgres(database: Connections, text: str) -> Store:
+    from services.alerts.stream.rebuild import rebuilding
     from services.alerts.stream.records import buried, histories
     from services.alerts.stream.tables import state
 
     def ruleset(connection: Connection) -> str:
         return connection.execute(select(state.c.ruleset)).scalar() or ""
+
+    def unfinished(connection: Connection) -> str | None:
+        if rebuilding(connection) is None:
+            return None
+        return "投影正在重建，还不完整：请等它完成（liuyan alerts 在运行时会自动完成，或再运行 liuyan rebuild）"
 
     return Store(
         database=database,
@@ -99,4 +110,5 @@ def _of_postgres(database: Connections, text: str) -> Store:
         buried=buried,
         ruleset=ruleset,
         prepare=lambda rules: None,
+        unfinished=unfinished,
     )

@@ -55,11 +55,12 @@ class AlertsService:
         self.reader = consumer.Reader(bootstrap, instance, database, Projector(database, rules, evaluated))
         self._registry, self._delay = cases_registry(database, rules, self._now, letter_counts)
         self._registry.register(LagCollector("alerts", lambda: dict(self.reader.lag)))
+        self._sweeper = Sweeper(database, rules, self._evaluate_keys, self._raised)
         self._loops = (
             Loop("核对主题", self._topics.step, ()),
             Loop("整理办件", self.reader.step, TRANSIENT),
             Loop("核对进度", Horizon(database, self._ends).step, TRANSIENT),
-            Loop("到期检查", Sweeper(database, rules, self._evaluate_keys, self._raised).step, TRANSIENT),
+            Loop("到期检查", self._sweeper.step, TRANSIENT),
             Loop("发布提醒", Publisher(database, rules, self._outlet, self._figures_of).step, TRANSIENT),
         )
         self.app = self._app()
@@ -94,6 +95,8 @@ class AlertsService:
         return None
 
     def unready(self) -> str | None:
+        if self._sweeper.rebuilding:
+            return "投影正在重建（liuyan rebuild），还不完整"
         return self._topics.mismatch or next(filter(None, (loop.trouble() for loop in self._loops)), None)
 
     def _evaluate_keys(self, connection: Connection, keys: Sequence[str], at: datetime) -> list[Evaluated]:

@@ -31,6 +31,9 @@ logger = structlog.get_logger("alerts")
 
 Evaluate = Callable[[str, list[CaseEvent], Ruleset, datetime], Evaluated]
 ALERTS = "alerts"
+READING, PROJECTING = "reading", "projecting"
+"""Of a rebuild: all records are read before any case is projected, because the topic may hold earlier ones of a case, too:
+projected one after the other, they would clear its alerts and raise them again. Nothing is due meanwhile."""
 UNUSABLE = (DataError, msgspec.DecodeError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
 """What a record may be the reason of: anything else is trouble that has nothing to do with it."""
 
@@ -125,7 +128,7 @@ class Projector:
 
     def _apply(self, batches: Sequence[Batch]) -> int:
         with self._database.writing() as connection:
-            require_ruleset(connection, self._rules)
+            rebuilding = require_ruleset(connection, self._rules).rebuilding
             now = database_now(connection)
             done = 0
             cases: dict[str, Arrived] = {}
@@ -141,15 +144,19 @@ class Projector:
                         letters.append(found)
                     elif found.key not in cases or cases[found.key].revision < found.revision:
                         cases[found.key] = found
-            letters += self._take(connection, cases, now) if cases else []
+            letters += self._take(connection, cases, now, rebuilding) if cases else []
             bury(connection, letters, now)
         return done
 
-    def _take(self, connection: Connection, cases: Mapping[str, Arrived], now: datetime) -> list[DeadLetter]:
+    def _take(
+        self, connection: Connection, cases: Mapping[str, Arrived], now: datetime, rebuilding: str | None
+    ) -> list[DeadLetter]:
         taken = take(connection, cases)
         record_events(connection, taken.new, now)
+        if rebuilding == READING:
+            return taken.refused
         found = [self._evaluate(key, history, self._rules, now) for key, history in taken.histories.items() if history]
-        project(connection, found, self._rules, now)
+        project(connection, found, self._rules, now, rebuilt=rebuilding == PROJECTING)
         return taken.refused
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from services.alerts.intake import Claim, FencedError, GapError, claim
+from services.alerts.intake import Claim, FencedError, GapError, claim, epochs
 from services.alerts.stream.apply import Batch, Fetched, Projector
 from shared.database import Connections
 from shared.kafka import client, reachable
@@ -25,6 +25,9 @@ MAX_RECORDS = 2_000
 POLL_SECONDS = 0.5
 FETCH_SECONDS = 0.05  # how long a fetch waits for records: as long it holds up the partitions that are not in it
 CONNECT_SECONDS = 5.0
+CHECK_SECONDS = (
+    2.0  # between two looks whether somebody else has claimed what is read here: who has nothing to apply is not told
+)
 HINT_SECONDS = 5.0  # between two commits in Kafka, which are for people and for lag exporters
 Partition = tuple[str, int]
 
@@ -54,14 +57,15 @@ class TopicResetError(Exception):
 
 
 class Reader:
-    """`step` is for a loop: one thread."""
+    """`step` is for a loop: one thread. `instance`: the name under which a process that comes back gets its partitions again;
+    who is here only for a while has none."""
 
-    def __init__(self, bootstrap: str, instance: str, database: Connections, projector: Projector) -> None:
+    def __init__(self, bootstrap: str, instance: str | None, database: Connections, projector: Projector) -> None:
         self._bootstrap, self._instance, self._database, self._projector = bootstrap, instance, database, projector
         self._consumer: Any = None
         self._epochs: dict[Partition, int] = {}
         self._next: dict[Partition, int] = {}
-        self._hinted_at = 0.0
+        self._hinted_at = self._checked_at = 0.0
         self.lag: dict[Partition, int] = {}
         self.applied = 0
         self.progressed_at = time.monotonic()
@@ -77,6 +81,7 @@ class Reader:
         if new:
             self._claim(new)  # what was read of these is read again, from where the database says
         try:
+            self._check()
             batches = self._read(assigned, new, polled)
             if batches:
                 self.applied += self._projector.apply(batches)
@@ -133,6 +138,17 @@ class Reader:
             self._consumer.seek(tp, max(offset, starts[tp]))
             self._next[topic, tp.partition] = offset
             self._epochs[topic, tp.partition] = claimed.epoch
+
+    def _check(self) -> None:
+        now = time.monotonic()
+        if now - self._checked_at < CHECK_SECONDS:
+            return
+        self._checked_at = now
+        with self._database.reading() as connection:
+            held = epochs(connection)
+        for place, epoch in self._epochs.items():
+            if held.get(place) != epoch:
+                raise FencedError(*place)
 
     def _forget(self, places: Iterable[Partition]) -> None:
         for place in list(places):

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select
 
 from services.alerts.sql import upsert
 from services.alerts.stream.apply import ALERTS, database_now
-from services.alerts.stream.tables import horizons
+from services.alerts.stream.tables import horizons, state
 from services.alerts.tables import consumer_positions
 from shared.database import Connections
 from shared.times import from_micros, to_micros
@@ -58,7 +58,12 @@ class Horizon:
                 there = reached(self._wait.records, projected(connection))
             if there:
                 with self._database.writing() as connection:
-                    set_horizon(connection, self._wait.at)
+                    whole = state.c.rebuilding.is_(None)
+                    held = connection.execute(select(state).where(whole).with_for_update(read=True)).first()
+                    if held is not None and reached(
+                        self._wait.records, projected(connection)
+                    ):  # no rebuild began since
+                        set_horizon(connection, self._wait.at)
                 self._wait = None
         return self._seconds
 
@@ -68,13 +73,16 @@ def reached(wanted: Offsets, found: Offsets) -> bool:
     return all(found.get(partition, 0) >= offset for partition, offset in wanted.items())
 
 
-def projected(connection: Connection) -> dict[int, int]:
-    """The next offset of each partition of the records."""
+def projected(connection: Connection, topic: str = CASES.name) -> dict[int, int]:
+    """The next offset of each partition of the topic."""
     positions = consumer_positions
-    rows = connection.execute(
-        select(positions.c.partition, positions.c.next_offset).where(positions.c.topic == CASES.name)
-    )
+    rows = connection.execute(select(positions.c.partition, positions.c.next_offset).where(positions.c.topic == topic))
     return {row.partition: row.next_offset for row in rows}
+
+
+def forget_horizon(connection: Connection) -> None:
+    """Nothing is known to be in the projections."""
+    connection.execute(delete(horizons).where(horizons.c.name == ALERTS))
 
 
 def set_horizon(connection: Connection, at: datetime) -> None:
@@ -82,6 +90,6 @@ def set_horizon(connection: Connection, at: datetime) -> None:
 
 
 def horizon(connection: Connection) -> datetime | None:
-    """None before everything was read for the first time."""
+    """None before everything was read for the first time, or again."""
     at: Any = connection.execute(select(horizons.c.at).where(horizons.c.name == ALERTS)).scalar()
     return None if at is None else from_micros(at)

@@ -1,6 +1,6 @@
 """What time does to the projections in PostgreSQL: cases fall due and alerts are raised, as of the horizon; several replicas at once.
 
-Before anything falls due, cases that were made with other rules are computed anew.
+Before anything falls due, a rebuild is brought to its end, and cases that were made with other rules are computed anew.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,9 +9,10 @@ from datetime import datetime
 import structlog
 from sqlalchemy import Connection, select, update
 
-from services.alerts.projection import Evaluated, project
+from services.alerts.projection import project
 from services.alerts.stream.apply import database_now, require_ruleset
 from services.alerts.stream.horizon import horizon
+from services.alerts.stream.rebuild import CASES_A_STEP, EvaluateKeys, Rebuild, rebuilding
 from services.alerts.stream.tables import state
 from services.alerts.sweep import BATCH, Raised, next_wake, sweep
 from services.alerts.tables import cases
@@ -21,13 +22,10 @@ from shared.rules import Ruleset
 logger = structlog.get_logger("alerts")
 
 LOOK_SECONDS = 0.5
-CASES_A_STEP = 2_000
-
-EvaluateKeys = Callable[[Connection, Sequence[str], datetime], list[Evaluated]]
 
 
 class Sweeper:
-    """`step` is for a loop."""
+    """`step` is for a loop. `rebuilding`: whether the projections were not whole when it looked last."""
 
     def __init__(
         self,
@@ -39,15 +37,23 @@ class Sweeper:
     ) -> None:
         self._database, self._rules, self._evaluate_keys = database, rules, evaluate_keys
         self._on_raised, self._batch = on_raised, batch
+        self._rebuild = Rebuild(database, rules, evaluate_keys)
+        self.rebuilding = False
 
     def step(self) -> float:
         """One batch: for how many seconds there is nothing to do."""
         with self._database.reading() as connection:
-            wake, at = next_wake(connection), horizon(connection)
+            wake, begun = next_wake(connection), rebuilding(connection)
+        self.rebuilding = begun is not None
+        if self.rebuilding:
+            return self._rebuild.step()
         with self._database.writing() as connection:
             held = require_ruleset(connection, self._rules)
+            if held.rebuilding is not None:
+                return 0.0
             if not held.recomputed:
                 return self._recompute(connection)
+            at = horizon(connection)
             if at is None or wake is None or wake > at:
                 return LOOK_SECONDS
             raised = sweep(connection, self._rules, at, self._evaluate_keys, self._batch)

@@ -58,6 +58,10 @@ state = Table(
     Column("name", Text, primary_key=True),
     Column("ruleset", Text, nullable=False, comment="of all projections, or of those that are being made"),
     Column("recomputed", Boolean, nullable=False, comment="whether all projections are of it"),
+    Column("rebuilding", Text, comment="reading, then projecting; null while the projections are whole"),
+    Column(
+        "read_to", Text, comment="JSON: up to where each partition of the records is read before cases are projected"
+    ),
 )
 
 horizons = Table(
