@@ -23,6 +23,7 @@ from services.alerts.sweep import next_wake
 from services.alerts.tables import alerts, cases, days, due_days, event_counts, figures, tallies, targets
 from services.compose.cases import evaluate_keys, evaluated
 from services.distributed.database import open_database
+from services.sla.partitions import partition_of
 from services.sla.processing import Message, process
 from shared.events import Event, encode_event
 from shared.kafka import client
@@ -43,6 +44,17 @@ TABLES = (
 )  # fmt: skip
 COUNTS = {"figures": "cases", "days": "received"}
 """Where a row that counts nothing may stand or not."""
+
+Raw = tuple[bytes | None, bytes, int | None]
+"""Key, value, and the partition where it is not the key's own."""
+
+
+def _message(found: Event) -> Raw:
+    return message_key(found), encode_event(found), None
+
+
+def _home(key: str) -> int:
+    return partition_of(key.encode(), MESSAGES.partitions)
 
 
 class Processor:
@@ -65,11 +77,11 @@ class Processor:
         self.producer.close()
 
     def feed(self, events: Iterable[Event]) -> None:
-        self.send((message_key(event), encode_event(event)) for event in events)
+        self.send(_message(event) for event in events)
 
-    def send(self, messages: Iterable[tuple[bytes | None, bytes]]) -> None:
+    def send(self, messages: Iterable[Raw]) -> None:
         """Into the raw topic, as they are."""
-        sent = [self.plain.send(MESSAGES.name, value, key) for key, value in messages]
+        sent = [self.plain.send(MESSAGES.name, value, key, partition=number) for key, value, number in messages]
         self.plain.flush()
         for future in sent:
             future.get(timeout=0)
@@ -87,9 +99,9 @@ class Processor:
         self._acknowledge()
 
     def _process(self, partition: int, own: Sequence[Any]) -> None:
-        done = process(
-            self.known, [Message(r.key, r.value, f"{r.topic}/{r.partition}/{r.offset}") for r in own], self.rules
-        )
+        messages = [Message(r.key, r.value, f"{r.topic}/{r.partition}/{r.offset}") for r in own]
+        known = {key: record for key, record in self.known.items() if _home(key) == partition}
+        done = process(known, messages, self.rules, lambda key: _home(key) == partition)
         for record in done.records:
             self.known[record.key] = record
             self.producer.send(CASES.name, encode_record(record), record.key.encode(), partition=partition)
@@ -208,8 +220,8 @@ def story(now: datetime) -> list[Event]:
     return [*events, *events[:30]]
 
 
-def odd(now: datetime) -> list[tuple[bytes | None, bytes]]:
-    """Messages that become dead letters, each for another reason."""
+def odd(now: datetime) -> list[Raw]:
+    """Messages that become dead letters, each for another reason, and two that are good."""
     good = event("odd-1", "received", now, subject="odd", category="help")
     other = event("n3-0", "accepted", now, subject="n3")  # the id stands already, with another content
     elsewhere = event("n4-0", "received", now, subject="other", category="help")  # and this one under another key
@@ -217,14 +229,11 @@ def odd(now: datetime) -> list[tuple[bytes | None, bytes]]:
     beside = event("other-1", "received", now, subject="other", category="help")
     foreign = encode_event(good).replace(b"/zhenkang", b"/nowhere")
     return [
-        (message_key(good), encode_event(good)),
-        (message_key(other), encode_event(other)),
-        (message_key(elsewhere), encode_event(elsewhere)),
-        (message_key(alone), encode_event(alone)),
-        (message_key(beside), encode_event(beside)),
-        (b"nowhere/odd", foreign),
-        (b"elsewhere", encode_event(good)),
-        (None, b"{"),
+        *map(_message, (good, other, elsewhere, alone, beside)),
+        (b"nowhere/odd", foreign, None),
+        (b"elsewhere", encode_event(good), None),
+        (message_key(good), encode_event(good), (_home("zhenkang/odd") + 1) % MESSAGES.partitions),
+        (None, b"{", None),
     ]
 
 

@@ -19,6 +19,7 @@ from services.standalone.prepare import prepare
 from services.standalone.troubles import explain
 from shared.commandline import fail
 from shared.config import ConfigError
+from shared.database import Connections
 from shared.deployment import load_ruleset
 from shared.migrations import SchemaError
 from shared.rules import Ruleset
@@ -77,7 +78,7 @@ def opened(db: str | None, found: Settings, create: bool = False, write: bool = 
         database.close()
 
 
-def require_known_platforms(database: Database, rules: Ruleset) -> None:
+def require_known_platforms(database: Connections, rules: Ruleset) -> None:
     """Every platform that has sent events must be registered: its cases would otherwise vanish from the figures."""
     with database.reading() as connection:
         used = set(connection.execute(select(event_counts.c.platform).distinct()).scalars())

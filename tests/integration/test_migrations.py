@@ -14,8 +14,11 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 
 import services.alerts
+from services.alerts.stream import tables as stream
 from services.alerts.tables import metadata
+from services.distributed.database import open_database as open_postgres_database
 from services.standalone.database import Database, open_database
+from tests import postgres
 from tests.enginekit import folder
 
 SCRIPTS = ScriptDirectory(
@@ -91,6 +94,14 @@ def test_the_migrations_make_the_tables_of_the_code() -> None:
                 assert compare_metadata(context, metadata) == []
             database.close()
         assert schema(old) == schema(new)
+
+
+def test_the_tables_of_the_stream_are_what_their_migrations_make(postgres_server: postgres.Server) -> None:
+    database = open_postgres_database(postgres_server.create("stream-migrations"))
+    with database.reading() as connection:
+        ours = {"include_object": lambda obj, name, kind, *_: kind != "table" or name in stream.metadata.tables}
+        assert compare_metadata(MigrationContext.configure(connection, opts=ours), stream.metadata) == []
+    database.close()
 
 
 def test_the_migrations_can_be_written_for_postgresql() -> None:
