@@ -65,8 +65,8 @@ class IngestService:
         return next((f"{loop.name} 超过一分钟没有进展" for loop in self._loops if loop.stuck()), None)
 
     def unready(self) -> str | None:
-        if self._kafka.failing_for() > 0:
-            return "Kafka 没有确认事件"
+        if not self._kafka.connected():
+            return "Kafka 没有应答"
         if not self._keys.trusted():
             return "读不到密钥已经太久"
         return self._topics.mismatch

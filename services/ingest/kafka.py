@@ -79,6 +79,10 @@ class KafkaIngest:
                 self._producer.flush(seconds)
             dispose(self._producer)
 
+    def connected(self) -> bool:
+        """Whether there is a producer to hand events to."""
+        return self._ready()
+
     def failing_for(self) -> float:
         """Seconds since events began to fail with no acknowledgement in between; 0 when all is well."""
         since = self._failing_since

@@ -60,9 +60,14 @@ def _published(found: Cluster, journal: list[dict[str, Any]]) -> list[str]:
     told = Counter(str(msgspec.json.decode(r.value)["id"]) for r in records(found.kafka, ALERTS.name))
     lines = [f"published {times} times: {identifier}" for identifier, times in told.items() if times > 1]
     loud = [row for row in journal if not row["quiet"]]
-    wanted = {f"{row['id']}:raised" for row in loud} | {f"{row['id']}:cleared" for row in loud if row["cleared_at"]}
+    wanted = {_notice(row, "raised") for row in loud} | {_notice(row, "cleared") for row in loud if row["cleared_at"]}
     lines += [f"never published: {identifier}" for identifier in sorted(wanted - told.keys())]
     return lines + [f"published and not in the journal: {identifier}" for identifier in sorted(told.keys() - wanted)]
+
+
+def _notice(row: dict[str, Any], what: str) -> str:
+    names = ("key", "round", "target", "rung", "due_at", "raised_at")
+    return "/".join([*(str(row[name]) for name in names), what])
 
 
 def _first_difference(wanted: Any, got: Any) -> str:

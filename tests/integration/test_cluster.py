@@ -3,7 +3,8 @@
 import json
 import threading
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from contextlib import closing
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from shared.rules import Ruleset
 from shared.times import SHANGHAI
 from shared.topics import CASES, MESSAGES, message_key
 from tests.builders import shuffled
+from tests.chaos.load import rules_by_the_minute, urgent
 from tests.clusterkit import Cluster, cluster
 from tests.enginekit import Deck, deck
 from tests.kafkakit import records
@@ -75,6 +77,34 @@ def test_fifty_thousand_events_give_the_same_in_both_forms(alone: Cluster, rules
     distributed.close()
     assert alone.letters() == set()
     assert [process.stop() for process in alone.processes.values()] == [0] * 5, alone.tails()
+
+
+def test_an_answer_that_waits_in_the_topic_keeps_its_case_from_being_flagged(tmp_path: Path) -> None:
+    """No processor runs while two deadlines pass; one of the cases was answered in time. Only the other is ever flagged."""
+    rules, environ = rules_by_the_minute(tmp_path)
+    with cluster(rules) as found:
+        found.environ = environ
+        for kind in ("ingest", "sla", "alerts"):
+            found.start(kind, kind)
+        found.ready("ingest", "sla", "alerts")
+        due = datetime.now(SHANGHAI) + timedelta(seconds=6)
+        (answered, _), (unanswered, _), _ = urgent("wait", 3, due)
+        found.push([answered[0], *unanswered])
+        found.settle()
+        assert found.processes.pop("sla").stop() == 0
+        found.push(answered[1:])
+        passed = due + timedelta(seconds=3)
+        until(lambda: datetime.now(SHANGHAI) > passed, "the deadline has passed")
+        assert _overdue(found) == set()
+        found.start("sla", "sla")
+        found.settle()
+        assert _overdue(found) == {unanswered[0].key}
+
+
+def _overdue(found: Cluster) -> set[str]:
+    """The cases that were ever flagged."""
+    with closing(found.deck(datetime.now(SHANGHAI))) as looked:
+        return {alert.key for alert in looked.alerts() if alert.rung == "overdue"}
 
 
 # The scenarios

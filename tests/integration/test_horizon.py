@@ -42,8 +42,10 @@ class Topics:
 
 
 @pytest.fixture
-def database(postgres_server: Server) -> Iterator[Postgres]:
+def database(postgres_server: Server, rules: Ruleset) -> Iterator[Postgres]:
     found = open_database(postgres_server.create(f"horizon{next(NUMBERS)}"))
+    with found.writing() as connection:
+        adopt_ruleset(connection, rules)  # as the service does when it starts
     yield found
     found.close()
 

@@ -95,8 +95,8 @@ class Publisher:
         if connection.execute(select(outbox.c.id).limit(1)).first() is None:
             return
         told = {msgspec.json.decode(value, type=_Id).id for value in self._outlet.tail(ALERTS.name, TAIL)}
-        entries = connection.execute(select(outbox).order_by(outbox.c.id).limit(MAX_ALERTS)).all()
-        done = [row.id for row in entries if f"{row.alert}:{row.what}" in told]
+        entries = connection.execute(_WAITING.limit(MAX_ALERTS)).all()
+        done = [row.entry for row in entries if notice_id(row, row.what) in told]
         connection.execute(delete(outbox).where(outbox.c.id.in_(done)))
 
     def _changed(self, connection: Connection) -> list[dict[str, Any]]:
@@ -128,10 +128,15 @@ _WAITING = (
 )
 
 
+def notice_id(row: Any, what: str) -> str:
+    """Of what happened to an alert of the journal: a database made anew beside an old topic gives none a second time."""
+    return f"{row.key}/{row.round}/{row.target}/{row.rung}/{row.due_at}/{row.raised_at}/{what}"
+
+
 def _notice(row: Any) -> Message:
     """An alert as it was raised says nothing of how it was cleared, even if it has been since."""
     alert = alert_of(row, row.raised_at - 1 if row.what == "raised" else None)
-    notice = Notice(f"{row.id}:{row.what}", row.what, alert)
+    notice = Notice(notice_id(row, row.what), row.what, alert)
     return Message(ALERTS.name, row.key, msgspec.json.encode(notice))
 
 
