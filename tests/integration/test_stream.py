@@ -14,13 +14,17 @@ from sqlalchemy.exc import DBAPIError
 from services.alerts.intake import FencedError, GapError, claim
 from services.alerts.queries import standings_now
 from services.alerts.stream import apply as apply_module
+from services.alerts.stream import rebuild as rebuild_module
 from services.alerts.stream.apply import Batch, Fetched, OtherRulesetError, Projector, adopt_ruleset, database_now
 from services.alerts.stream.horizon import set_horizon
 from services.alerts.stream.publish import Message as Told
 from services.alerts.stream.publish import Publisher
+from services.alerts.stream.rebuild import Rebuild, begin, projected_so_far, read_so_far, rebuilding
 from services.alerts.stream.records import buried, histories
 from services.alerts.stream.sweeper import Sweeper
+from services.alerts.stream.tables import metadata as of_stream
 from services.alerts.tables import cases, event_counts, tallies
+from services.alerts.tables import metadata as of_alerts
 from services.compose.cases import evaluate_keys, evaluated, recaller
 from services.distributed.database import open_database
 from services.sla.processing import Message, process
@@ -396,3 +400,113 @@ def test_after_a_change_of_rules_every_case_is_computed_anew_before_anything_fal
     with stream.database.writing() as connection:
         assert not adopt_ruleset(connection, other)
     assert raised
+
+
+# Made anew
+
+
+def rebuild_of(stream: Stream) -> Rebuild:
+    return Rebuild(
+        stream.database, stream.rules, lambda c, keys, at: evaluate_keys(histories, c, keys, stream.rules, at)
+    )
+
+
+def begin_rebuild(stream: Stream) -> None:
+    with stream.database.writing() as connection:
+        begin(connection, stream.rules, lambda topic: {0: len(stream.values[topic])})
+
+
+def carry_on(found: Rebuild, stream: Stream) -> None:
+    """Until nothing of it is left."""
+    for _ in range(50):
+        found.step()
+        with stream.database.reading() as connection:
+            if rebuilding(connection) is None:
+                return
+    raise AssertionError("it does not come to its end")
+
+
+def contents(stream: Stream) -> dict[str, list[Any]]:
+    """Everything but the numbers of rows and positions."""
+    with stream.database.reading() as connection:
+        return {
+            table.name: sorted(
+                tuple(str(v) for name, v in row._mapping.items() if name != "id")
+                for row in connection.execute(select(table))
+            )
+            for table in (*of_alerts.sorted_tables, *of_stream.sorted_tables)
+            if table.name not in ("consumer_positions", "stream_state", "horizons", "publishers")
+        }
+
+
+def test_a_rebuild_gives_the_same_tables_and_raises_and_clears_nothing(stream: Stream) -> None:
+    fall_due(stream, 1, 2, 3)
+    stream.write(event("c1", "completed", "03-01 09:30", subject="s1"), received(9, "r2"))
+    stream.values[CASES.name].append(b"{")
+    stream.apply()
+    before = contents(stream)
+    begin_rebuild(stream)
+    begin_rebuild(stream)
+    with stream.database.reading() as connection:
+        assert rebuilding(connection) == "reading"
+    assert stream.keys() == set()
+    found = rebuild_of(stream)
+    assert found.step() > 0, "what is not read yet is waited for"
+    assert stream.apply(first=0) == len(stream.values[CASES.name])
+    assert stream.keys() == set(), "nothing is projected before everything is read"
+    stream.apply(DEAD_LETTERS.name, first=0)
+    carry_on(found, stream)
+    assert contents(stream) == before
+    with stream.database.reading() as connection:
+        assert read_so_far(connection) == (0, 0)
+        assert projected_so_far(connection)[0] == len(stream.keys())
+
+
+def test_nothing_falls_due_while_it_is_rebuilt(stream: Stream) -> None:
+    stream.write(received(1))
+    stream.apply()
+    begin_rebuild(stream)
+    with stream.database.writing() as connection:
+        set_horizon(connection, database_now(connection))
+    raised: list[Any] = []
+    sweeper = Sweeper(
+        stream.database, stream.rules,
+        lambda c, keys, at: evaluate_keys(histories, c, keys, stream.rules, at),
+        lambda found, at: raised.extend(found),
+    )  # fmt: skip
+    assert sweeper.step() > 0
+    assert sweeper.rebuilding
+    assert raised == []
+    stream.apply(first=0)
+    while sweeper.step() == 0.0:
+        pass
+    assert not sweeper.rebuilding
+    assert raised
+
+
+def test_a_record_that_cannot_be_projected_is_buried_in_a_rebuild_too(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream.write(received(1), received(2))
+    stream.apply()
+    begin_rebuild(stream)
+    stream.apply(first=0)
+    real = rebuild_module.project
+
+    def picky(connection: Connection, found: Sequence[Any], *rest: Any, **more: Any) -> None:
+        if any(item.key == "zhenkang/s2" for item in found):
+            raise ValueError("no such thing")
+        real(connection, found, *rest, **more)
+
+    monkeypatch.setattr(rebuild_module, "project", picky)
+    carry_on(rebuild_of(stream), stream)
+    assert stream.keys() == {"zhenkang/s1"}
+    assert stream.letters() == [(f"{CASES.name}/zhenkang/s2", "unusable")]
+
+
+def test_a_rebuild_under_other_rules_is_refused(stream: Stream) -> None:
+    other = ruleset(
+        '[[policy]]\nsource = "x"\ndefault_category = "a"\ncategories.a = {name = "a", reply = 1, complete = 1, source = "x"}'
+    )
+    with pytest.raises(OtherRulesetError), stream.database.writing() as connection:
+        begin(connection, other, lambda topic: {})
