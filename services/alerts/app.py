@@ -64,6 +64,7 @@ class Reader(Struct, frozen=True):
     open_file: OpenFile
     metrics: CollectorRegistry
     rooms: Rooms
+    behind: Callable[[Connection, datetime], str | None] = lambda connection, now: None
 
 
 def _instant(text: str | None) -> datetime | None:
@@ -272,7 +273,8 @@ def reading_routes(reader: Reader) -> list[Any]:
         with reader.rooms.page.entered(), reader.reading() as connection:
             reports = [make_report(reader, connection, period, None) for period in periods]
             late = queries.list_overdue(connection, registry, Filters(), now, 50, None)
-        return render(reader.rules, now, reports, late)
+            behind = reader.behind(connection, now)
+        return render(reader.rules, now, reports, late, behind)
 
     return [cases, overdue, alerts, one_case, rates, exports, metrics, page]
 

@@ -146,6 +146,26 @@ class CaseCollector(Collector):
         )
 
 
+class HorizonCollector(Collector):
+    """Up to when everything that had arrived is in the figures; nothing before everything was read for the first time."""
+
+    def __init__(self, read: Callable[[], datetime | None]) -> None:
+        self._read = read
+
+    def describe(self) -> Iterable[Metric]:
+        return []  # nothing is read when the collector is registered
+
+    def collect(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily(
+            "liuyan_horizon_timestamp_seconds",
+            "Everything that had arrived by then is in the figures, and alerts are raised as of then.",
+        )
+        at = self._read()
+        if at is not None:
+            family.add_metric([], at.timestamp())
+        yield family
+
+
 def _by_platform(name: str, documentation: str) -> GaugeMetricFamily:
     return GaugeMetricFamily(name, documentation, labels=["platform"])
 

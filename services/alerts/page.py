@@ -25,7 +25,10 @@ _TEMPLATE = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=
 )
 
 
-def render(rules: Ruleset, now: datetime, reports: Sequence[Report], overdue: Page) -> Response[str]:
+def render(
+    rules: Ruleset, now: datetime, reports: Sequence[Report], overdue: Page, behind: str | None = None
+) -> Response[str]:
+    """`behind`: why what is shown may still change (Chinese, one sentence)."""
     nonce = secrets.token_urlsafe(16)
     body = _TEMPLATE.render(
         city=rules.registry.city,
@@ -33,6 +36,7 @@ def render(rules: Ruleset, now: datetime, reports: Sequence[Report], overdue: Pa
         now=now.strftime("%Y-%m-%d %H:%M:%S"),
         reports=reports,
         dash=DASH,
+        behind=behind,
         overdue=[
             {
                 "key": case.key,

@@ -13,11 +13,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from services.alerts import queries
 from services.alerts.app import Reader, reading_routes
+from services.alerts.metrics import HorizonCollector
 from services.alerts.projection import Evaluated
 from services.alerts.rooms import Rooms
 from services.alerts.stream import consumer
 from services.alerts.stream.apply import Projector, adopt_ruleset
-from services.alerts.stream.horizon import Horizon
+from services.alerts.stream.horizon import Horizon, behind, horizon
 from services.alerts.stream.outlet import KafkaEnds, KafkaOutlet
 from services.alerts.stream.publish import Publisher
 from services.alerts.stream.records import histories
@@ -56,6 +57,7 @@ class AlertsService:
         self._registry, self._delay = cases_registry(database, rules, self._now, letter_counts)
         self._registry.register(LagCollector("alerts", lambda: dict(self.reader.lag)))
         self._sweeper = Sweeper(database, rules, self._evaluate_keys, self._raised)
+        self._registry.register(HorizonCollector(self._horizon))
         self._loops = (
             Loop("核对主题", self._topics.step, ()),
             Loop("整理办件", self.reader.step, TRANSIENT),
@@ -106,6 +108,10 @@ class AlertsService:
         recall = recaller(histories, self._rules, self._ending.is_set)
         return tabulate(queries.standings_now(connection, recall, months, at), self._rules.registry, months)
 
+    def _horizon(self) -> datetime | None:
+        with self._database.reading() as connection:
+            return horizon(connection)
+
     def _raised(self, raised: Sequence[Raised], now: datetime) -> None:
         self._delay.observe(raised, now)
         log_raised(raised)
@@ -119,6 +125,7 @@ class AlertsService:
             open_file=lambda connection, key, at: open_file(histories, connection, self._rules, key, at),
             metrics=self._registry,
             rooms=Rooms(),
+            behind=behind,
         )
         return application([*reading_routes(reader), *health_routes(self.unhealthy, self.unready)], AWAY)
 

@@ -1,15 +1,17 @@
 """The horizon moves only when everything that had arrived went the whole way; nothing is flagged beyond it."""
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 
 import pytest
 
 from services.alerts.intake import advance, claim
+from services.alerts.page import render
 from services.alerts.projection import project
+from services.alerts.queries import Page
 from services.alerts.stream.apply import adopt_ruleset, database_now
-from services.alerts.stream.horizon import Horizon, horizon, set_horizon
+from services.alerts.stream.horizon import LATE, Horizon, behind, horizon, set_horizon
 from services.alerts.stream.sweeper import Sweeper
 from services.alerts.sweep import Raised
 from services.alerts.tables import alerts
@@ -117,3 +119,20 @@ def test_nothing_is_flagged_beyond_it(database: Postgres, rules: Ruleset) -> Non
         assert {alert.rung for alert in raised} == rungs
         with database.reading() as connection:
             assert {row.rung for row in connection.execute(alerts.select())} == rungs
+
+
+def test_the_page_says_so_when_what_it_shows_may_still_change(database: Postgres, rules: Ruleset) -> None:
+    def told(now: datetime) -> str | None:
+        with database.reading() as connection:
+            return behind(connection, now)
+
+    begun = at("03-01 09:12")
+    assert "正在读入" in str(told(begun))
+    with database.writing() as connection:
+        set_horizon(connection, begun)
+    assert told(begun + LATE) is None
+    late = str(told(begun + LATE + timedelta(seconds=1)))
+    assert late.startswith("2022-03-01 09:12 之后收到的")
+    shown = render(rules, begun, [], Page([], None), late).content
+    assert f'<p class="late">{late}</p>' in shown
+    assert "暂定" not in render(rules, begun, [], Page([], None)).content

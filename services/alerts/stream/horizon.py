@@ -7,7 +7,7 @@ ends then; until the projections are there. Alerts are raised as of the horizon,
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import Connection, delete, select
@@ -17,8 +17,10 @@ from services.alerts.stream.apply import ALERTS, database_now
 from services.alerts.stream.tables import horizons, state
 from services.alerts.tables import consumer_positions
 from shared.database import Connections
-from shared.times import from_micros, to_micros
+from shared.times import from_micros, show, to_micros
 from shared.topics import CASES, MESSAGES
+
+LATE = timedelta(seconds=60)  # the horizon normally follows within some seconds
 
 Offsets = Mapping[int, int]
 
@@ -66,6 +68,16 @@ class Horizon:
                         set_horizon(connection, self._wait.at)
                 self._wait = None
         return self._seconds
+
+
+def behind(connection: Connection, now: datetime) -> str | None:
+    """Why figures and overdue cases are preliminary; None when next to everything that has arrived is in them."""
+    at = horizon(connection)
+    if at is None:
+        return "正在读入已收到的留言：件数尚不完整，逾期为暂定，读完之前不提醒"
+    if now - at <= LATE:
+        return None
+    return f"{show(at)} 之后收到的可能尚未计入：逾期为暂定，计入之前不提醒"
 
 
 def reached(wanted: Offsets, found: Offsets) -> bool:
