@@ -229,6 +229,14 @@ def test_an_event_stands_under_one_message_only(stream: Stream) -> None:
     assert len(stream.letters()) == 1
 
 
+def test_of_two_messages_with_one_id_in_one_batch_the_first_has_it(stream: Stream) -> None:
+    stream.write(received(1), received(2, "r1"), event("a2", "accepted", "03-01 10:00", subject="s2"))
+    assert stream.apply() == 2
+    assert (stream.history("zhenkang/s1"), stream.history("zhenkang/s2")) == (["r1"], ["a2"])
+    assert stream.letters() == [(f"{CASES.name}/zhenkang/s2#r1", "conflict")]
+    assert sum(stream.events().values()) == 2
+
+
 # What goes out
 
 
