@@ -90,6 +90,6 @@ def test_after_all_of_it_everything_is_there_once(at_work: tuple[Cluster, Load, 
     looked = found.deck(datetime.now(SHANGHAI))
     cleared = Counter(row["clear_reason"] for row in looked.read(alerts) if not row["quiet"])
     looked.close()
-    assert cleared[None] > len(STEPS), "cases fell due while it went on"
-    assert cleared["late_evidence"] > len(STEPS), "answers came late"
+    assert cleared[None] > 0, "cases fell due while it went on"
+    assert cleared["late_evidence"] > 0, "answers came late"
     assert load.rounds > len(STEPS)
