@@ -1,5 +1,6 @@
 """Timing: medians of repeated runs, one core where one core is claimed, and synthetic events."""
 
+import contextlib
 import os
 import random
 import statistics
@@ -31,14 +32,21 @@ def median(values: list[float]) -> float:
     return statistics.median(values)
 
 
+def pin(processor: int) -> None:
+    """Keep this thread, and what it starts from now on, on one processor, where the system can."""
+    if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > 1:
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(0, {processor})
+
+
 @contextmanager
-def one_core() -> Iterator[None]:
-    """Keep this process (and its threads) on one processor, where the system can."""
-    if not hasattr(os, "sched_setaffinity"):
+def one_core(processor: int = 0) -> Iterator[None]:
+    """`pin`, and as before afterwards; what was started meanwhile stays there."""
+    if not hasattr(os, "sched_getaffinity"):
         yield
         return
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(before)})
+    pin(processor)
     try:
         yield
     finally:
