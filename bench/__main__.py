@@ -1,9 +1,9 @@
-"""Runs the benches, all or those named: python -m bench [deadline] [replay] [push] [scrape] [midnight] [sla]."""
+"""Runs the benches, all or those named: python -m bench [deadline] [replay] [push] …"""
 
 import importlib
 import sys
 
-BENCHES = ("deadline", "replay", "push", "midnight", "scrape", "sla")
+BENCHES = ("deadline", "replay", "push", "midnight", "scrape", "ingest", "sla", "alerts", "visible")
 
 
 def main() -> None:

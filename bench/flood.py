@@ -70,12 +70,12 @@ class _Requests:
             self.other += 1
 
 
-async def _flood(keys: Mapping[str, str], port: int, run: int) -> float:
+async def _flood(keys: Mapping[str, str], port: int, run: int, connections: int) -> float:
     loop = asyncio.get_running_loop()
     requests = _Requests(keys, port, run)
     platforms = list(keys)
     transports = []
-    for number in range(CONNECTIONS):
+    for number in range(connections):
         platform = platforms[number % len(platforms)]
         made = await loop.create_connection(lambda p=platform: _Client(requests, p), "127.0.0.1", port)  # type: ignore[misc]
         transports.append(made[0])
@@ -89,17 +89,17 @@ async def _flood(keys: Mapping[str, str], port: int, run: int) -> float:
     return rate
 
 
-def flood(keys: Mapping[str, str], port: int, run: int) -> float:
+def flood(keys: Mapping[str, str], port: int, run: int, connections: int = CONNECTIONS) -> float:
     """Single events that were answered with 202, a second; the connections are shared out over the platforms' keys.
 
     `run` makes the events other ones than those of another run.
     """
-    return asyncio.run(_flood(keys, port, run))
+    return asyncio.run(_flood(keys, port, run, connections))
 
 
 @contextmanager
-def server(module: str, *arguments: str) -> Iterator[tuple[int, str]]:
-    """A module that serves, on processor 0: its port, and the key that it prints. The flood had better come from another."""
+def server(module: str, *arguments: str) -> Iterator[tuple[int, str, int]]:
+    """A module that serves, on processor 0: its port, the key that it prints, its process. The flood had better come from another."""
     process = subprocess.Popen(  # noqa: S603 - our own commands
         [sys.executable, "-m", module, *arguments],
         stdout=subprocess.PIPE,
@@ -117,7 +117,7 @@ def server(module: str, *arguments: str) -> Iterator[tuple[int, str]]:
         if port and key:
             break
     try:
-        yield port, key
+        yield port, key, process.pid
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)

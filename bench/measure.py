@@ -53,6 +53,12 @@ def one_core(processor: int = 0) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
+def used(pid: int) -> float:
+    """Seconds of a processor that a process has used until now (Linux)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @contextmanager
 def folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="liuyan-bench-") as name:

@@ -7,7 +7,7 @@ ROUNDS = 3
 
 
 def _rate(run: int, *arguments: str) -> float:
-    with server("bench.pushserver", *arguments) as (port, key):
+    with server("bench.pushserver", *arguments) as (port, key, _):
         return flood({"zhenkang": key}, port, run)
 
 
