@@ -1,0 +1,168 @@
+"""Records of cases into PostgreSQL by one alerts service, against a loop that only decodes them, and against writing row by row."""
+
+import random
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from sqlalchemy import func, select, text
+
+from bench.measure import CATEGORIES, PLATFORMS, TEXT, event, one_core, pin, used
+from bench.stage import stage
+from services.alerts.tables import consumer_positions
+from services.sla.processing import Message, process
+from shared.kafka import client
+from shared.records import CaseRecord, decode_record, encode_record
+from shared.times import SHANGHAI
+from shared.topics import CASES, MIB
+from tests.clusterkit import Cluster
+
+CASE_COUNT = 100_000
+ROUNDS = 3
+SINGLE_CASES = 3_000
+PATIENCE = 300.0
+
+
+def events(cases: int, run: int) -> Iterator[dict[str, Any]]:
+    """Five events each at most, over the last ninety days: of the newest cases the later ones have not come yet."""
+    rnd, now = random.Random(run), datetime.now(SHANGHAI)  # noqa: S311
+    for i in range(cases):
+        subject, platform = f"a{run}-{i}", rnd.choice(PLATFORMS)
+        at = now - timedelta(seconds=rnd.randrange(86_400 * 90))
+        steps = (
+            ("received", 0.0, {"category": rnd.choice(CATEGORIES), "title": "关于公路维修的咨询", "content": TEXT}),
+            ("accepted", 2.0, {}),
+            ("replied", rnd.choice((20, 50, 200)), {"content": f"您反映的问题已核实。{TEXT}"}),
+            ("completed", rnd.choice((210, 300)), {}),
+            ("rated", 320.0, {"score": rnd.randrange(1, 6)}),
+        )
+        for number, (name, hours, data) in enumerate(steps):
+            moment = at + timedelta(hours=hours)
+            if moment <= now:
+                yield event(subject, number, name, platform, moment, **data)
+
+
+def _records(found: Cluster, cases: int, run: int) -> list[CaseRecord]:
+    messages = (
+        Message(f"{e['source'][len('/platforms/') :]}/{e['subject']}".encode(), msgspec.json.encode(e), "bench")
+        for e in events(cases, run)
+    )
+    return process({}, messages, found.rules).records
+
+
+def _fill(found: Cluster, records: list[CaseRecord]) -> None:
+    producer = KafkaProducer(bootstrap_servers=found.kafka, linger_ms=20, batch_size=MIB // 4, kafka_client=client)
+    for record in records:
+        producer.send(CASES.name, encode_record(record), record.key.encode())
+    producer.flush()
+    producer.close()
+
+
+def _projected(found: Cluster) -> int:
+    """How many records of cases are in the projections: offsets count from 0, with none between them."""
+    positions = consumer_positions.c
+    with found.database.reading() as connection:
+        total = select(func.coalesce(func.sum(positions.next_offset), 0)).where(positions.topic == CASES.name)
+        return int(connection.execute(total).scalar_one())
+
+
+def _ours(found: Cluster, run: int, before: int, until: int) -> tuple[float, float]:
+    """Cases a second from the first that is seen in the projections to the last, and the share of a processor."""
+    with one_core(0):
+        process_ = found.start("alerts", f"alerts-{run}")
+    first, begun, busy, end = before, 0.0, 0.0, time.monotonic() + PATIENCE
+    while (done := _projected(found)) < until:
+        if first == before and done > before:
+            first, begun = done, time.perf_counter()
+            busy = used(process_._process.pid)  # type: ignore[union-attr]  # noqa: SLF001
+        assert time.monotonic() < end, f"{done} of {until} records: {process_.tail()}"
+        time.sleep(0.02)
+    lasted = time.perf_counter() - begun
+    share = (used(process_._process.pid) - busy) / lasted  # type: ignore[union-attr]  # noqa: SLF001
+    process_.stop()
+    return (until - first) / lasted, share
+
+
+def _decoding(found: Cluster, since: dict[int, int], total: int) -> float:
+    """Records a second of a loop that only reads and decodes them."""
+    consumer = KafkaConsumer(
+        bootstrap_servers=found.kafka,
+        group_id=None,
+        enable_auto_commit=False,
+        max_poll_records=2_000,
+        max_partition_fetch_bytes=CASES.max_bytes,
+        fetch_max_bytes=4 * CASES.max_bytes,
+        receive_buffer_bytes=MIB,
+        kafka_client=client,
+    )
+    consumer.assign([TopicPartition(CASES.name, number) for number in since])
+    for number, offset in since.items():
+        consumer.seek(TopicPartition(CASES.name, number), offset)
+    seen, first, begun = 0, 0, 0.0
+    while seen < total:
+        for records in consumer.poll(timeout_ms=1000).values():
+            for record in records:
+                decode_record(record.value)
+            seen += len(records)
+        if not first and seen:
+            first, begun = seen, time.perf_counter()
+    rate = (seen - first) / (time.perf_counter() - begun)
+    consumer.close()
+    return rate
+
+
+def _single(found: Cluster) -> float:
+    """Cases a second when the same rows are written one by one, and each case is committed."""
+    tables = ("records", "cases", "identities", "targets")
+    with found.database.writing() as connection:
+        for table in tables:
+            connection.execute(text(f"CREATE TABLE IF NOT EXISTS single_{table} (LIKE {table} INCLUDING ALL)"))
+            connection.execute(text(f"TRUNCATE single_{table}"))
+        keys = list(connection.execute(text(f"SELECT key FROM cases ORDER BY key LIMIT {SINGLE_CASES}")).scalars())
+        statements: dict[str, list[tuple[str, dict[str, Any]]]] = {key: [] for key in keys}
+        for table in tables:
+            rows = connection.execute(text(f"SELECT * FROM {table} WHERE key = ANY(:keys)"), {"keys": keys})  # noqa: S608
+            for row in rows.mappings():
+                names = ", ".join(row)
+                values = ", ".join(f":{name}" for name in row)
+                statement = f"INSERT INTO single_{table} ({names}) VALUES ({values}) ON CONFLICT DO NOTHING"  # noqa: S608
+                statements[row["key"]].append((statement, dict(row)))
+    prepared = {statement: text(statement) for of_case in statements.values() for statement, _ in of_case}
+    begun = time.perf_counter()
+    for of_case in statements.values():
+        with found.database.writing() as connection:
+            for statement, row in of_case:
+                connection.execute(prepared[statement], row)
+    return SINGLE_CASES / (time.perf_counter() - begun)
+
+
+def main() -> None:
+    pin(1)  # the broker, the database and whoever looks on; what is measured has processor 0 for itself
+    with stage() as found:
+        before = 0
+        for run in range(ROUNDS):
+            ends = _ends(found)
+            records = _records(found, CASE_COUNT, run)
+            _fill(found, records)
+            rate, share = _ours(found, run, before, before + len(records))
+            before += len(records)
+            with one_core(0):
+                decoding, single = _decoding(found, ends, len(records)), _single(found)
+            print(
+                f"{rate:,.0f} cases/s (goal 10,000) with {share:.0%} of a processor;"
+                f" {decoding:,.0f}/s only decoded: ratio {rate / decoding:.2f};"
+                f" {single:,.0f} cases/s row by row: {rate / single:.1f} x",
+                flush=True,
+            )
+
+
+def _ends(found: Cluster) -> dict[int, int]:
+    consumer = KafkaConsumer(bootstrap_servers=found.kafka, group_id=None, kafka_client=client)
+    try:
+        ends = consumer.end_offsets([TopicPartition(CASES.name, number) for number in range(CASES.partitions)])
+        return {tp.partition: end for tp, end in ends.items()}
+    finally:
+        consumer.close()
