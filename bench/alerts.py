@@ -121,7 +121,7 @@ def _single(found: Cluster) -> float:
         for table in tables:
             connection.execute(text(f"CREATE TABLE IF NOT EXISTS single_{table} (LIKE {table} INCLUDING ALL)"))
             connection.execute(text(f"TRUNCATE single_{table}"))
-        keys = list(connection.execute(text(f"SELECT key FROM cases ORDER BY key LIMIT {SINGLE_CASES}")).scalars())
+        keys = list(connection.execute(text(f"SELECT key FROM cases ORDER BY key LIMIT {SINGLE_CASES}")).scalars())  # noqa: S608
         statements: dict[str, list[tuple[str, dict[str, Any]]]] = {key: [] for key in keys}
         for table in tables:
             rows = connection.execute(text(f"SELECT * FROM {table} WHERE key = ANY(:keys)"), {"keys": keys})  # noqa: S608

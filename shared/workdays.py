@@ -91,7 +91,11 @@ class WorkCalendar:
 
     def provisional(self, after: date, until: date) -> bool:
         """Whether a day d with after < d <= until is unconfirmed."""
-        return after < until and any(start <= until and end > after for start, end in self.unconfirmed)
+        if after < until:
+            for start, end in self.unconfirmed:  # a few spans; asked for every target of every case
+                if start <= until and end > after:
+                    return True
+        return False
 
     def confirmed_until(self, day: date) -> date:
         """The last day of the confirmed run that begins at `day`; the day before it when `day` is unconfirmed."""

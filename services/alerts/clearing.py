@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, Select, bindparam, select, update
 
 from services.alerts.rungs import DUE_TODAY, SUSPENSION
+from services.alerts.sql import among
 from services.alerts.tables import STANDS, alerts
 from shared.case import Case, Round, Verdict
 from shared.rules import Ruleset
 from shared.times import from_micros, to_micros
 
-_STANDING = select(alerts).where(alerts.c.key.in_(bindparam("keys", expanding=True)), STANDS)
 _CLEAR = (
     update(alerts)
     .where(alerts.c.id == bindparam("alert"))
@@ -19,12 +21,17 @@ _CLEAR = (
 )
 
 
+@lru_cache
+def _standing(dialect_name: str) -> Select[Any]:
+    return select(alerts).where(among(dialect_name, alerts.c.key, "keys"), STANDS)
+
+
 def clear_alerts(
     connection: Connection, known: Mapping[str, Case | None], rules: Ruleset, now: datetime, recomputed: bool
 ) -> None:
     """Clear those alerts of these cases that no longer stand. `recomputed`: because the ruleset changed."""
     cleared = []
-    for row in connection.execute(_STANDING, {"keys": list(known)}):
+    for row in connection.execute(_standing(connection.dialect.name), {"keys": list(known)}):
         reason = clear_reason(known[row.key], rules, row.round, row.target, row.rung, row.due_at)
         if reason is not None:
             moved = recomputed and reason in ("deadline_moved", "late_evidence")

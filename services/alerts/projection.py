@@ -6,14 +6,15 @@ Figures are kept by difference: the old standing out, the new one in. So no read
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import BindParameter, Connection, bindparam, delete, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, select, update
 
 from services.alerts.clearing import clear_alerts
 from services.alerts.rungs import DUE_TODAY, ESCALATED_1, ESCALATED_2, OVERDUE, OpenTarget, open_targets
-from services.alerts.sql import chunks, insert_many, upsert
+from services.alerts.sql import among, chunks, insert_many, upsert
 from services.alerts.tables import cases, days, due_days, figures, targets
 from shared.case import Case, Status, Verdict
 from shared.figures import Standing, awaiting, standing
@@ -36,7 +37,19 @@ STANDING = (
     cases.c.platform, cases.c.month, cases.c.category, cases.c.outcome, cases.c.breached, cases.c.suspended,
     cases.c.first_reply, cases.c.provisional,
 )  # fmt: skip
-_KEYS: BindParameter[list[str]] = bindparam("keys", expanding=True)
+
+
+@lru_cache
+def _old(dialect_name: str) -> Select[Any]:
+    """The rows of these keys; no sweep may turn them before the difference is written."""
+    return _OLD.where(among(dialect_name, cases.c.key, "keys")).with_for_update()
+
+
+@lru_cache
+def _open_targets(dialect_name: str) -> Select[Any]:
+    return select(targets).where(among(dialect_name, targets.c.key, "keys")).with_for_update()
+
+
 _OLD = select(
     cases.c.key,
     cases.c.status,
@@ -45,8 +58,7 @@ _OLD = select(
     cases.c.received_at,
     cases.c.received_day,
     *STANDING,
-).where(cases.c.key.in_(_KEYS)).with_for_update()  # fmt: skip  # no sweep may turn them before the difference is written
-_OPEN_TARGETS = select(targets).where(targets.c.key.in_(_KEYS)).with_for_update()
+)
 _NO_CASES = delete(due_days).where(due_days.c.cases == 0)
 
 
@@ -83,7 +95,7 @@ def _project(
     running: Counter[tuple[str, str, str]] = Counter()
     received: Counter[tuple[str, str]] = Counter()
     known: list[str] = []
-    for old in connection.execute(_OLD, {"keys": [item.key for item in evaluated]}):
+    for old in connection.execute(_old(connection.dialect.name), {"keys": [item.key for item in evaluated]}):
         known.append(old.key)
         before = row_standing(old)
         if before is None:
@@ -223,7 +235,7 @@ def _project_targets(
     shifted = []
     quiet: dict[tuple[str, str], bool] = {}
     watched: set[str] = set()
-    for row in connection.execute(_OPEN_TARGETS, {"keys": known}) if known else ():
+    for row in connection.execute(_open_targets(connection.dialect.name), {"keys": known}) if known else ():
         quiet[row.key, row.target] = row.quiet
         if not row.quiet:
             watched.add(row.key)

@@ -10,12 +10,14 @@ from sqlalchemy import (
     BigInteger,
     BindParameter,
     ClauseElement,
+    ColumnElement,
     Connection,
     Dialect,
     Insert,
     Integer,
     LargeBinary,
     Table,
+    any_,
     bindparam,
     case,
     column,
@@ -32,6 +34,16 @@ Text = AnyText().with_variant(AnyText(collation="C"), "postgresql")  # in the or
 Id = BigInteger().with_variant(Integer(), "sqlite")
 
 CHUNK = 2_000  # of values in one IN (…): below SQLite's limit of 32,766 parameters, and one compiled statement for all
+
+
+def among(dialect_name: str, found: ColumnElement[str], name: str) -> ColumnElement[bool]:
+    """Whether it is one of the parameter's values (texts).
+
+    On PostgreSQL they are one array: of an IN (…) with thousands of values, taking the text apart took longer than the query.
+    """
+    if dialect_name == "postgresql":
+        return found == any_(bindparam(name, type_=postgresql.ARRAY(AnyText)))
+    return found.in_(bindparam(name, expanding=True))
 
 
 def upsert(

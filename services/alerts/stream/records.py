@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, select
 
-from services.alerts.sql import chunks, insert_missing, upsert
+from services.alerts.sql import among, chunks, insert_missing, upsert
 from services.alerts.stream.tables import identities, letters, records
 from shared.events import CaseEvent, Event
 from shared.records import DeadLetter
@@ -41,9 +41,9 @@ class Taken(NamedTuple):
     refused: list[DeadLetter]
 
 
-_BY_KEY = select(records).where(records.c.key.in_(bindparam("keys", expanding=True)))
+_BY_KEY = select(records).where(among("postgresql", records.c.key, "keys"))
 _LOCKED = _BY_KEY.with_for_update()
-_IDENTITIES = select(identities).where(identities.c.ident.in_(bindparam("idents", expanding=True)))
+_IDENTITIES = select(identities).where(among("postgresql", identities.c.ident, "idents"))
 
 
 def take(connection: Connection, arrived: Mapping[str, Arrived]) -> Taken:
