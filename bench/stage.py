@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from services.distributed import postgres
 from shared.deployment import load_ruleset
-from tests import postgres
 from tests.clusterkit import Cluster
 from tests.kafkakit import create_topics, own_broker
 
@@ -21,7 +21,7 @@ def stage() -> Iterator[Cluster]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="liuyan-bench-")))
         broker = stack.enter_context(own_broker(folder / "kafka"))
         create_topics(broker.address)
-        server = postgres.Server(DURABLE, memory=False)
+        server = postgres.Server(Path(tempfile.mkdtemp(prefix="liuyan-pg-")), settings=DURABLE)
         stack.callback(server.remove)
         server.start()
         found = Cluster(folder, broker.address, server, load_ruleset())
