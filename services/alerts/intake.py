@@ -4,12 +4,12 @@ The database, not the broker, says who may write: every assignment gets a greate
 is refused. A batch that was applied already changes nothing. Kafka's own committed offset is only a hint.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, select, tuple_, update
 
-from services.alerts.sql import insert_missing
+from services.alerts.sql import insert_missing, upsert
 from services.alerts.tables import consumer_positions as positions
 
 
@@ -59,20 +59,35 @@ def restart(connection: Connection, topic: str) -> None:
     connection.execute(update(positions).where(mine).values(epoch=positions.c.epoch + 1, next_offset=0))
 
 
-def advance(connection: Connection, topic: str, partition: int, epoch: int, first_offset: int, next_offset: int) -> int:
-    """The partition is in the projections up to `next_offset`: the first thing in the transaction that applies a batch.
+class Step(NamedTuple):
+    """A partition is read from `first_offset` (not the first record's offset: compaction leaves holes) to before `next_offset`."""
 
-    `first_offset` is where the reading of the batch began (not its first record's offset: compaction leaves holes), and
-    `next_offset` where it goes on. The offset that is returned is that of the first record not yet applied; those before it
-    are repeats, and from `next_offset` on there are none. Raises FencedError and GapError, having changed nothing.
+    topic: str
+    partition: int
+    epoch: int
+    first_offset: int
+    next_offset: int
+
+
+def advance(connection: Connection, steps: Sequence[Step]) -> list[int]:
+    """The partitions (each once) are in the projections up to their `next_offset`: the first thing in the transaction that
+    applies what was read of them.
+
+    The offsets that are returned are those of the first record of each that is not yet applied; those before it are repeats,
+    and from `next_offset` on there are none. Raises FencedError and GapError, having changed nothing.
     """
-    mine = (positions.c.topic == topic) & (positions.c.partition == partition)
-    held = connection.execute(select(positions).where(mine).with_for_update()).first()
-    if held is None or held.epoch != epoch:
-        raise FencedError(topic, partition)
-    applied: int = held.next_offset
-    if first_offset > applied:
-        raise GapError(applied, first_offset)
-    if next_offset > applied:
-        connection.execute(update(positions).where(mine).values(next_offset=next_offset))
-    return min(applied, next_offset)
+    places = [(step.topic, step.partition) for step in steps]
+    mine = tuple_(positions.c.topic, positions.c.partition).in_(places)
+    ordered = select(positions).where(mine).order_by(positions.c.topic, positions.c.partition)
+    held = {(row.topic, row.partition): row for row in connection.execute(ordered.with_for_update())}
+    for step in steps:
+        row = held.get((step.topic, step.partition))
+        if row is None or row.epoch != step.epoch:
+            raise FencedError(step.topic, step.partition)
+        if step.first_offset > row.next_offset:
+            raise GapError(row.next_offset, step.first_offset)
+    applied = [held[place].next_offset for place in places]
+    further = [step for step, offset in zip(steps, applied, strict=True) if step.next_offset > offset]
+    names = ("topic", "partition", "epoch", "next_offset")
+    upsert(connection, positions, [{name: getattr(step, name) for name in names} for step in further])
+    return [min(offset, step.next_offset) for step, offset in zip(steps, applied, strict=True)]

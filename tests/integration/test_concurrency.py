@@ -11,7 +11,7 @@ import sqlalchemy
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from services.alerts.intake import advance, claim
+from services.alerts.intake import Step, advance, claim
 from services.alerts.projection import Evaluated, project
 from services.alerts.sweep import Raised, next_wake, sweep
 from services.alerts.tables import alerts
@@ -250,7 +250,7 @@ def test_consumers_write_while_replicas_sweep(city: City, seed: int) -> None:
             keys = city.add(arriving[start : start + 20])
 
             def apply(connection: Connection, start: int = start, keys: Sequence[str] = keys) -> list[Raised]:
-                assert advance(connection, "liuyan.cases.v1", partition, epoch, start, start + 20) == start
+                assert advance(connection, [Step("liuyan.cases.v1", partition, epoch, start, start + 20)]) == [start]
                 city.project(connection, keys, now)
                 return []
 

@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 
-from services.alerts.intake import advance, claim
+from services.alerts.intake import Step, advance, claim
 from services.alerts.page import render
 from services.alerts.projection import project
 from services.alerts.queries import Page
@@ -61,7 +61,7 @@ def project_up_to(database: Postgres, offset: int) -> None:
     """Records of partition 0 up to there are in the projections."""
     with database.writing() as connection:
         held = claim(connection, CASES.name, [0])
-        advance(connection, CASES.name, 0, held.epoch, held.next_offsets[0], offset)
+        advance(connection, [Step(CASES.name, 0, held.epoch, held.next_offsets[0], offset)])
 
 
 def test_it_moves_when_the_events_are_acknowledged_and_their_records_projected(database: Postgres) -> None:

@@ -6,7 +6,7 @@ import threading
 import pytest
 from sqlalchemy import select
 
-from services.alerts.intake import FencedError, GapError, advance, claim
+from services.alerts.intake import FencedError, GapError, Step, advance, claim
 from services.alerts.projection import Evaluated, project
 from services.alerts.tables import cases, consumer_positions, metadata
 from services.sla.rules import evaluate
@@ -35,7 +35,7 @@ def evaluated(number: int, rules: Ruleset) -> Evaluated:
 def apply(found: Deck, epoch: int, first: int, records: dict[int, int], partition: int = 0) -> list[int]:
     """A consumer's transaction: records (offset -> case) that were read from `first` on; the offsets that were applied."""
     with found.database.writing() as connection:
-        new = advance(connection, TOPIC, partition, epoch, first, max(records) + 1)
+        (new,) = advance(connection, [Step(TOPIC, partition, epoch, first, max(records) + 1)])
         fresh = {offset: number for offset, number in records.items() if offset >= new}
         project(connection, [evaluated(number, found.rules) for number in fresh.values()], found.rules, NOW)
     return list(fresh)
@@ -100,7 +100,7 @@ def test_a_batch_that_fails_leaves_the_position_where_it_was(rules: Ruleset) -> 
     with deck(rules, NOW) as found:
         epoch, _ = claimed(found, 0)
         with contextlib.suppress(ZeroDivisionError), found.database.writing() as connection:
-            advance(connection, TOPIC, 0, epoch, 0, 1)
+            advance(connection, [Step(TOPIC, 0, epoch, 0, 1)])
             project(connection, [evaluated(1, rules)], rules, NOW)
             raise ZeroDivisionError
         assert (keys(found), claimed(found, 0)[1]) == ([], {0: 0})
@@ -122,7 +122,7 @@ def test_a_claim_waits_for_the_batch_that_is_being_applied(rules: Ruleset) -> No
         epoch, _ = claimed(found, 0)
         taken: list[tuple[int, dict[int, int]]] = []
         with found.database.writing() as connection:
-            advance(connection, TOPIC, 0, epoch, 0, 7)
+            advance(connection, [Step(TOPIC, 0, epoch, 0, 7)])
             other = threading.Thread(target=lambda: taken.append(claimed(found, 0)))
             other.start()
             other.join(0.2)

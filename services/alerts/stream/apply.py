@@ -14,7 +14,7 @@ from sqlalchemy import Connection, func, select, update
 from sqlalchemy.exc import DataError
 
 from services.alerts.arrivals import record_events
-from services.alerts.intake import advance
+from services.alerts.intake import Step, advance
 from services.alerts.projection import Evaluated, project
 from services.alerts.sql import insert_missing
 from services.alerts.stream.records import Arrived, bury, decode_arrived, take
@@ -120,7 +120,8 @@ class Projector:
         logger.error("一条记录不能整理，已记为死信", action="record_buried", origin=origin, error=type(error).__name__)
         with self._database.writing() as connection:
             require_ruleset(connection, self._rules)
-            if record.offset < advance(connection, *single[:5]):
+            (applied,) = advance(connection, [Step(*single[:5])])
+            if record.offset < applied:
                 return 0
             letter = DeadLetter(origin, "unusable", f"这条记录不能整理（{type(error).__name__}），请报告给开发者")
             bury(connection, [letter], database_now(connection))
@@ -133,8 +134,8 @@ class Projector:
             done = 0
             cases: dict[str, Arrived] = {}
             letters: list[DeadLetter] = []
-            for batch in sorted(batches):
-                applied = advance(connection, *batch[:5])
+            positions = advance(connection, [Step(*batch[:5]) for batch in batches])
+            for batch, applied in zip(batches, positions, strict=True):
                 fresh = [record for record in batch.records if record.offset >= applied]
                 done += len(fresh)
                 for record in fresh:

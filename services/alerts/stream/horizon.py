@@ -20,6 +20,7 @@ from shared.database import Connections
 from shared.times import from_micros, show, to_micros
 from shared.topics import CASES, MESSAGES
 
+LOOK_SECONDS = 0.2  # as long, at least twice, is what a flag waits for
 LATE = timedelta(seconds=60)  # the horizon normally follows within some seconds
 
 Offsets = Mapping[int, int]
@@ -44,7 +45,7 @@ class _Wait(NamedTuple):
 class Horizon:
     """`step` is for a loop; every replica may have one, the greatest instant stands."""
 
-    def __init__(self, database: Connections, ends: Ends, seconds: float = 0.5) -> None:
+    def __init__(self, database: Connections, ends: Ends, seconds: float = LOOK_SECONDS) -> None:
         self._database, self._ends, self._seconds = database, ends, seconds
         self._wait: _Wait | None = None
 

@@ -21,7 +21,7 @@ from shared.rules import Ruleset
 
 logger = structlog.get_logger("alerts")
 
-LOOK_SECONDS = 0.5
+LOOK_SECONDS = 0.2
 
 
 class Sweeper:
