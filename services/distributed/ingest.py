@@ -1,6 +1,7 @@
 """The ingest service: pushes over HTTP into Kafka; keys in PostgreSQL."""
 
 import threading
+from collections.abc import Sequence
 
 from litestar import Litestar, Response, get
 from prometheus_client import generate_latest
@@ -15,13 +16,16 @@ from services.ingest.door import Door
 from services.ingest.kafka import KafkaIngest
 from services.ingest.keys import WatchedKeys, valid_keys
 from services.ingest.metrics import Refusals
+from services.ingest.port import BusyError, Taken
 from services.ingest.producer import producer
 from shared.database import Connections
+from shared.events import Event
 from shared.http import health_routes
 from shared.loops import Loop, exit_when
 from shared.metrics import new_registry
 from shared.rules import Ruleset
 from shared.settings import Environment
+from shared.topics import MESSAGES
 
 NOT_LIVE_SECONDS = 60.0
 
@@ -71,6 +75,12 @@ class IngestService:
             return "读不到密钥已经太久"
         return self._topics.mismatch
 
+    async def _submit(self, events: Sequence[Event], origin: str) -> list[Taken]:
+        """Nothing goes into a topic that is not as it should be: what stands in a wrong partition, or may be deleted, is lost."""
+        if not self._topics.fit(MESSAGES):
+            raise BusyError
+        return await self._kafka.submit(events, origin)
+
     def _read_keys(self) -> dict[str, str]:
         with self._database.reading() as connection:
             return valid_keys(connection)
@@ -85,7 +95,7 @@ class IngestService:
 
         return application(
             [
-                *event_routes(Door(self._rules), self._kafka.submit, self._keys.platform_of, refusals),
+                *event_routes(Door(self._rules), self._submit, self._keys.platform_of, refusals),
                 *health_routes(self.unhealthy, self.unready),
                 metrics,
             ]

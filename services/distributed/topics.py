@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
+import structlog
 from kafka.admin import ConfigResource
 from kafka.errors import TopicAlreadyExistsError
 from msgspec import Struct
@@ -10,6 +11,8 @@ from msgspec import Struct
 from services.distributed.kafka import KafkaError, admin_client
 from shared.settings import Environment
 from shared.topics import MIN_ISR, REPLICATION, TOPICS, Topic
+
+logger = structlog.get_logger("topics")
 
 AGAIN_SECONDS, FAILED_SECONDS = 30.0, 2.0
 
@@ -112,12 +115,23 @@ def _good(key: str, wanted: str, value: str) -> bool:
 def mismatch(bootstrap: str, environment: Environment) -> str | None:
     """Why no service should run on this cluster (Chinese, one line); None when the topics are as they should be."""
     try:
-        with admin_client(bootstrap, seconds=5) as admin:
-            found = differences(observe(admin), environment)
+        return _first(_errors(bootstrap, environment))
     except KafkaError as error:
-        return f"Kafka {bootstrap} 没有回答（{type(error).__name__}）"
-    errors = [finding for finding in found if finding.severity == "error"]
+        return _away(bootstrap, error)
+
+
+def _errors(bootstrap: str, environment: Environment) -> list[Finding]:
+    with admin_client(bootstrap, seconds=5) as admin:
+        found = differences(observe(admin), environment)
+    return [finding for finding in found if finding.severity == "error"]
+
+
+def _first(errors: list[Finding]) -> str | None:
     return f"主题 {errors[0].topic}：{errors[0].text}（liuyan topics check 可列出全部）" if errors else None
+
+
+def _away(bootstrap: str, error: KafkaError) -> str:
+    return f"Kafka {bootstrap} 没有回答（{type(error).__name__}）"
 
 
 class TopicsCheck:
@@ -125,8 +139,21 @@ class TopicsCheck:
 
     def __init__(self, bootstrap: str, environment: Environment) -> None:
         self._bootstrap, self._environment = bootstrap, environment
+        self._wrong: frozenset[str] | None = None
         self.mismatch: str | None = "主题尚未核对"
 
+    def fit(self, topic: Topic) -> bool:
+        """Whether the topic was as it should be when it was last seen. A cluster that does not answer says nothing new."""
+        return self._wrong is not None and topic.name not in self._wrong
+
     def step(self) -> float:
-        self.mismatch = mismatch(self._bootstrap, self._environment)
-        return AGAIN_SECONDS if self.mismatch is None else FAILED_SECONDS
+        try:
+            errors = _errors(self._bootstrap, self._environment)
+        except KafkaError as error:
+            self.mismatch = _away(self._bootstrap, error)
+            return FAILED_SECONDS
+        told = _first(errors)
+        if told is not None and told != self.mismatch:
+            logger.warning("主题与规定不符，请运行 liuyan topics check", action="topics_differ", detail=told)
+        self._wrong, self.mismatch = frozenset(finding.topic for finding in errors), told
+        return AGAIN_SECONDS if told is None else FAILED_SECONDS

@@ -1,5 +1,6 @@
 """`liuyan broker` and `liuyan topics`: a real broker comes up, answers, survives being killed, stops; topics are what the table says."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -12,11 +13,15 @@ import pytest
 
 from services.distributed import broker, provision
 from services.distributed.broker import Broker
+from services.distributed.ingest import IngestService
 from services.distributed.kafka import admin_client
 from services.distributed.topics import Existing, differences, observe
+from services.ingest.port import BusyError, Taken
 from shared.kafka import servers
+from shared.rules import Ruleset
 from shared.topics import CASES, MESSAGES, TOPICS
-from tests.kafkakit import demanded, own_broker
+from tests.builders import event
+from tests.kafkakit import create_topics, demanded, ends, own_broker
 from tests.service import PATIENCE, liuyan, liuyan_process, ran, until
 
 PRODUCTION = {"LIUYAN_ENVIRONMENT": "production"}
@@ -192,6 +197,39 @@ def test_mismatches_are_found_and_nothing_is_changed(tmp_path: Path) -> None:
         assert f"{MESSAGES.name}：retention.ms 应为 -1，现为 60000" in finished.out
         assert f"{CASES.name}：cleanup.policy 应为 compact，现为 delete" in finished.out
         assert liuyan("topics", "check", "--bootstrap", own.address).code == 1
+
+
+@pytest.mark.slow
+def test_nothing_is_pushed_into_a_topic_that_is_not_as_it_should_be(tmp_path: Path, rules: Ruleset) -> None:
+    """A key's partition among three is another one than among twelve: what was acknowledged could never be used."""
+    database: object = NoDatabase()
+    with own_broker(tmp_path) as own, admin_client(own.address) as admin:
+        service = IngestService(database, own.address, "development", rules)  # type: ignore[arg-type]
+        service._kafka.start()  # noqa: SLF001 - without the loops: the test takes their steps
+        push = event("e1", "received", "03-01 09:12", subject="s1")
+        try:
+            with pytest.raises(BusyError):  # not looked at yet
+                asyncio.run(service._submit([push], "test"))  # noqa: SLF001
+            admin.create_topics({MESSAGES.name: {"num_partitions": 3, "replication_factor": 1}})
+            admin.wait_for_topics([MESSAGES.name])
+            service._topics.step()  # noqa: SLF001
+            with pytest.raises(BusyError):
+                asyncio.run(service._submit([push], "test"))  # noqa: SLF001
+            assert sum(ends(own.address, MESSAGES.name).values()) == 0
+            admin.delete_topics([MESSAGES.name])
+            until(lambda: MESSAGES.name not in admin.list_topics(), "the topic is gone")
+            create_topics(own.address)
+            service._topics.step()  # noqa: SLF001
+            assert asyncio.run(service._submit([push], "test")) == [Taken.ACCEPTED]  # noqa: SLF001
+            broker.down(tmp_path)
+            service._topics.step()  # noqa: SLF001
+            assert service._topics.fit(MESSAGES)  # noqa: SLF001 - that nobody answers is no difference
+        finally:
+            service._kafka.stop()  # noqa: SLF001
+
+
+class NoDatabase:
+    """For what does not come so far."""
 
 
 @pytest.mark.slow
