@@ -72,6 +72,23 @@ class Reader:
 
     def step(self) -> float:
         """Read what there is, and have it applied: 0, for there may be more. Raises KafkaError and the database's errors."""
+        from kafka.errors import FencedInstanceIdError
+
+        try:
+            return self._step()
+        except FencedInstanceIdError:
+            # The broker refuses this member for good. To come back under the name would take it from the other one, in turns.
+            logger.warning(
+                "另一个进程用了同样的名字，本进程改为不用名字；请给每个进程不同的 instance",
+                action="name_taken",
+                instance=self._instance,
+            )
+            self._instance = None
+            self._forget(list(self._epochs))
+            self.close()
+            return 0.0
+
+    def _step(self) -> float:
         if self._consumer is None:
             self._consumer = self._subscribed()
         polled = self._consumer.poll(timeout_ms=round(POLL_SECONDS * 1000), max_records=MAX_RECORDS)
