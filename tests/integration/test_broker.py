@@ -205,27 +205,27 @@ def test_nothing_is_pushed_into_a_topic_that_is_not_as_it_should_be(tmp_path: Pa
     database: object = NoDatabase()
     with own_broker(tmp_path) as own, admin_client(own.address) as admin:
         service = IngestService(database, own.address, "development", rules)  # type: ignore[arg-type]
-        service._kafka.start()  # noqa: SLF001 - without the loops: the test takes their steps
+        service._kafka.start()
         push = event("e1", "received", "03-01 09:12", subject="s1")
         try:
             with pytest.raises(BusyError):  # not looked at yet
-                asyncio.run(service._submit([push], "test"))  # noqa: SLF001
+                asyncio.run(service._submit([push], "test"))
             admin.create_topics({MESSAGES.name: {"num_partitions": 3, "replication_factor": 1}})
             admin.wait_for_topics([MESSAGES.name])
-            service._topics.step()  # noqa: SLF001
+            service._topics.step()
             with pytest.raises(BusyError):
-                asyncio.run(service._submit([push], "test"))  # noqa: SLF001
+                asyncio.run(service._submit([push], "test"))
             assert sum(ends(own.address, MESSAGES.name).values()) == 0
             admin.delete_topics([MESSAGES.name])
             until(lambda: MESSAGES.name not in admin.list_topics(), "the topic is gone")
             create_topics(own.address)
-            service._topics.step()  # noqa: SLF001
-            assert asyncio.run(service._submit([push], "test")) == [Taken.ACCEPTED]  # noqa: SLF001
+            service._topics.step()
+            assert asyncio.run(service._submit([push], "test")) == [Taken.ACCEPTED]
             broker.down(tmp_path)
-            service._topics.step()  # noqa: SLF001
-            assert service._topics.fit(MESSAGES)  # noqa: SLF001 - that nobody answers is no difference
+            service._topics.step()
+            assert service._topics.fit(MESSAGES)
         finally:
-            service._kafka.stop()  # noqa: SLF001
+            service._kafka.stop()
 
 
 class NoDatabase:
