@@ -332,6 +332,44 @@ def test_after_a_send_of_which_nobody_knows_the_outcome_each_alert_is_there_once
     assert set(outlet.told().values()) == {1}
 
 
+def test_when_the_database_forgets_what_went_out_more_than_once_nothing_is_told_twice(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The messages are in the topic, and the transaction that says so is lost; while more waits than one transaction takes."""
+    monkeypatch.setattr("services.alerts.stream.publish.MAX_ALERTS", 2)
+    outlet = Outlet()
+    fall_due(stream, *range(1, 6))
+    told = publisher(stream, outlet)
+    for _ in range(2):
+        outlet.failing = "after"
+        with pytest.raises(OSError, match="after"):
+            told.step()
+    while told.step() == 0.0:
+        pass
+    told.step()
+    assert outlet.told()
+    assert set(outlet.told().values()) == {1}
+
+
+def test_what_went_out_is_found_behind_what_was_raised_earlier_and_committed_later(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers of the outbox are given before the commit: lower ones may come later."""
+    monkeypatch.setattr("services.alerts.stream.publish.MAX_ALERTS", 3)
+    outlet = Outlet()
+    told = publisher(stream, outlet)
+    fall_due(stream, 1)
+    with stream.database.writing() as connection:
+        connection.execute(text("UPDATE outbox SET id = id + 1000"))
+    outlet.failing = "after"
+    with pytest.raises(OSError, match="after"):
+        told.step()
+    fall_due(stream, 2, 3)
+    while told.step() == 0.0:
+        pass
+    assert set(outlet.told().values()) == {1}
+
+
 def test_another_replica_takes_over_and_tells_nothing_twice(stream: Stream) -> None:
     outlet = Outlet()
     one, other = publisher(stream, outlet), publisher(stream, outlet)

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, func, select
 
 from services.alerts.exports import row_json
 from services.alerts.journal import Alert, alert_of
-from services.alerts.sql import upsert
+from services.alerts.sql import chunks, upsert
 from services.alerts.stream.apply import database_now
 from services.alerts.stream.horizon import horizon
 from services.alerts.stream.tables import outbox, publishers, rates
@@ -28,7 +28,9 @@ from shared.times import isoformat
 from shared.topics import ALERTS, RATES
 
 MAX_ALERTS = 500  # in one transaction
-TAIL = 2 * MAX_ALERTS  # of each partition is looked at: more than one transaction can have written
+TAIL = (
+    2 * MAX_ALERTS
+)  # of each partition is looked at: more than one transaction can have written, with its mark and others'
 SECONDS = 1.0
 OUTBOX = "outbox"
 LOCK = 0x6C69757462  # one publisher at a time
@@ -75,13 +77,15 @@ class Publisher:
         """Publish what there is: for how many seconds there is nothing more."""
         sure, self._sure = self._sure, False
         with self._database.writing() as connection:
-            if not connection.execute(select(func.pg_try_advisory_xact_lock(LOCK))).scalar():
+            if not _alone(connection):
                 return SECONDS  # another replica is at it
-            before = connection.execute(select(publishers.c.owner).where(publishers.c.name == OUTBOX)).scalar()
-            if before != self._name or not sure:
+            if _owner(connection) != self._name or not sure:
                 self._outlet.take_over()
                 self._drop_published(connection)
                 upsert(connection, publishers, [{"name": OUTBOX, "owner": self._name}])
+        with self._database.writing() as connection:  # what was dropped is dropped: one transaction at most is in doubt
+            if not _alone(connection) or _owner(connection) != self._name:
+                return SECONDS
             waiting = connection.execute(_WAITING.limit(MAX_ALERTS)).all()
             changed = self._changed(connection)
             self._outlet.send([*map(_notice, waiting), *(_rate(row, database_now(connection)) for row in changed)])
@@ -91,13 +95,16 @@ class Publisher:
         return 0.0 if len(waiting) == MAX_ALERTS else SECONDS
 
     def _drop_published(self, connection: Connection) -> None:
-        """Take out of the outbox what stands in the topic: a predecessor published it and could not say so."""
+        """Take out of the outbox what stands in the topic: a predecessor published it and could not say so.
+
+        It need not be the first of what waits: numbers are given before the commit, and lower ones may have come since.
+        """
         if connection.execute(select(outbox.c.id).limit(1)).first() is None:
             return
         told = {msgspec.json.decode(value, type=_Id).id for value in self._outlet.tail(ALERTS.name, TAIL)}
-        entries = connection.execute(_WAITING.limit(MAX_ALERTS)).all()
-        done = [row.entry for row in entries if notice_id(row, row.what) in told]
-        connection.execute(delete(outbox).where(outbox.c.id.in_(done)))
+        done = [row.entry for row in connection.execute(_WAITING) if notice_id(row, row.what) in told]
+        for chunk in chunks(done):
+            connection.execute(delete(outbox).where(outbox.c.id.in_(chunk)))
 
     def _changed(self, connection: Connection) -> list[dict[str, Any]]:
         """The figures of this quarter and the last, of each platform where they are not those published last."""
@@ -115,6 +122,18 @@ class Publisher:
             for slug, figures in by_platform.items()
         }
         return [{"platform": slug, "value": value} for slug, value in values.items() if known.get(slug) != value]
+
+
+def _alone(connection: Connection) -> bool:
+    """Whether nobody else publishes until the end of the transaction."""
+    found: bool = connection.execute(select(func.pg_try_advisory_xact_lock(LOCK))).scalar_one()
+    return found
+
+
+def _owner(connection: Connection) -> str | None:
+    """Who took over last."""
+    found: str | None = connection.execute(select(publishers.c.owner).where(publishers.c.name == OUTBOX)).scalar()
+    return found
 
 
 class _Id(Struct):
