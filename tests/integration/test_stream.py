@@ -2,20 +2,31 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from itertools import count
+from threading import Barrier
 from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import Connection, select, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, select, text, update
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from services.alerts.intake import FencedError, GapError, claim
 from services.alerts.queries import standings_now
 from services.alerts.stream import apply as apply_module
 from services.alerts.stream import rebuild as rebuild_module
-from services.alerts.stream.apply import Batch, Fetched, OtherRulesetError, Projector, adopt_ruleset, database_now
+from services.alerts.stream.apply import (
+    Batch,
+    Fetched,
+    OtherRulesetError,
+    Projector,
+    adopt_ruleset,
+    database_now,
+    hold_state,
+    share_state,
+)
 from services.alerts.stream.horizon import set_horizon
 from services.alerts.stream.publish import Message as Told
 from services.alerts.stream.publish import Publisher
@@ -23,6 +34,7 @@ from services.alerts.stream.rebuild import Rebuild, begin, projected_so_far, rea
 from services.alerts.stream.records import buried, histories
 from services.alerts.stream.sweeper import Sweeper
 from services.alerts.stream.tables import metadata as of_stream
+from services.alerts.stream.tables import state
 from services.alerts.tables import cases, event_counts, tallies
 from services.alerts.tables import metadata as of_alerts
 from services.compose.cases import evaluate_keys, evaluated, recaller
@@ -37,6 +49,7 @@ from shared.topics import ALERTS, CASES, DEAD_LETTERS, RATES
 from tests.builders import event, ruleset
 from tests.enginekit import tally
 from tests.postgres import Server
+from tests.service import until
 
 NUMBERS = count(1)
 
@@ -556,3 +569,48 @@ def test_a_rebuild_under_other_rules_is_refused(stream: Stream) -> None:
     )
     with pytest.raises(OtherRulesetError), stream.database.writing() as connection:
         begin(connection, other, lambda topic: {})
+
+
+def test_two_replicas_that_find_all_cases_computed_at_once_end_it(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = Barrier(2, timeout=30)
+    real = Sweeper._recompute_some
+
+    def together(self: Sweeper, connection: Connection) -> bool:
+        found = real(self, connection)
+        both.wait()
+        return found
+
+    with stream.database.writing() as connection:
+        connection.execute(update(state).values(recomputed=False))
+    monkeypatch.setattr(Sweeper, "_recompute_some", together)
+    sweepers = [Sweeper(stream.database, stream.rules, lambda *_: [], lambda *_: None) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(Sweeper.step, sweepers)) == [0.0, 0.0]
+    with stream.database.reading() as connection:
+        assert connection.execute(select(state.c.recomputed)).scalar_one()
+
+
+def test_whoever_changes_the_state_is_next_however_many_share_it(stream: Stream) -> None:
+    waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+
+    def change() -> None:
+        with stream.database.writing() as connection:
+            hold_state(connection)
+
+    def someone_waits() -> bool:
+        with stream.database.reading() as connection:
+            return bool(connection.execute(waiting).scalar_one())
+
+    with ThreadPoolExecutor(1) as pool:
+        with stream.database.writing() as sharing:
+            share_state(sharing)
+            changed = pool.submit(change)
+            until(someone_waits, "the change waits for who shares")
+            with stream.database.writing() as late:
+                late.execute(text("SET LOCAL lock_timeout = '50ms'"))
+                with pytest.raises(OperationalError, match="lock timeout"):
+                    share_state(late)
+                late.rollback()
+        changed.result(30)

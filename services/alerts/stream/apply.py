@@ -31,6 +31,9 @@ logger = structlog.get_logger("alerts")
 
 Evaluate = Callable[[str, list[CaseEvent], Ruleset, datetime], Evaluated]
 ALERTS = "alerts"
+STATE_LOCK = 0x6C69757473
+"""Shared by who projects, alone for who changes the state. No lock of the row: there, whoever wants it alone waits until for once
+nobody shares it, which under load is never; here he is the next."""
 READING, PROJECTING = "reading", "projecting"
 """Of a rebuild: all records are read before any case is projected, because the topic may hold earlier ones of a case, too:
 projected one after the other, they would clear its alerts and raise them again. Nothing is due meanwhile."""
@@ -68,9 +71,25 @@ def database_now(connection: Connection) -> datetime:
     return found.astimezone(SHANGHAI)
 
 
+def share_state(connection: Connection) -> Any:
+    """The state, or None; nobody changes it until the end of the transaction. The transaction's first lock."""
+    connection.execute(select(func.pg_advisory_xact_lock_shared(STATE_LOCK)))
+    return connection.execute(_STATE).first()
+
+
+def hold_state(connection: Connection) -> Any:
+    """The state, or None, for whoever changes it: nobody projects or sweeps until the end of the transaction. Its first lock;
+    not for who shares the state already."""
+    connection.execute(select(func.pg_advisory_xact_lock(STATE_LOCK)))
+    return connection.execute(_STATE).first()
+
+
+_STATE = select(state).where(state.c.name == ALERTS)
+
+
 def require_ruleset(connection: Connection, rules: Ruleset) -> Any:
     """The state, held until the end of the transaction: no other ruleset takes over meanwhile. Raises OtherRulesetError."""
-    held = connection.execute(select(state).where(state.c.name == ALERTS).with_for_update(read=True)).first()
+    held = share_state(connection)
     if held is None or held.ruleset != rules.hash:
         raise OtherRulesetError
     return held
@@ -78,9 +97,10 @@ def require_ruleset(connection: Connection, rules: Ruleset) -> Any:
 
 def adopt_ruleset(connection: Connection, rules: Ruleset) -> bool:
     """From here on the projections are of these rules; whether those that there are have to be computed anew."""
-    fresh = {"name": ALERTS, "ruleset": rules.hash, "recomputed": True}
-    insert_missing(connection, state, [fresh])
-    held = connection.execute(select(state).where(state.c.name == ALERTS).with_for_update()).one()
+    held = hold_state(connection)
+    if held is None:
+        insert_missing(connection, state, [{"name": ALERTS, "ruleset": rules.hash, "recomputed": True}])
+        return False
     if held.ruleset != rules.hash:
         connection.execute(update(state).values(ruleset=rules.hash, recomputed=False))
     return held.ruleset != rules.hash or not held.recomputed

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, Protocol
 from sqlalchemy import Connection, delete, select
 
 from services.alerts.sql import upsert
-from services.alerts.stream.apply import ALERTS, database_now
-from services.alerts.stream.tables import horizons, state
+from services.alerts.stream.apply import ALERTS, database_now, share_state
+from services.alerts.stream.tables import horizons
 from services.alerts.tables import consumer_positions
 from shared.database import Connections
 from shared.times import from_micros, show, to_micros
@@ -61,11 +61,9 @@ class Horizon:
                 there = reached(self._wait.records, projected(connection))
             if there:
                 with self._database.writing() as connection:
-                    whole = state.c.rebuilding.is_(None)
-                    held = connection.execute(select(state).where(whole).with_for_update(read=True)).first()
-                    if held is not None and reached(
-                        self._wait.records, projected(connection)
-                    ):  # no rebuild began since
+                    held = share_state(connection)
+                    whole = held is not None and held.rebuilding is None
+                    if whole and reached(self._wait.records, projected(connection)):  # no rebuild began since
                         set_horizon(connection, self._wait.at)
                 self._wait = None
         return self._seconds

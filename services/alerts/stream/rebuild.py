@@ -23,6 +23,7 @@ from services.alerts.stream.apply import (
     UNUSABLE,
     OtherRulesetError,
     database_now,
+    hold_state,
     require_ruleset,
 )
 from services.alerts.stream.horizon import Offsets, forget_horizon, projected, reached
@@ -56,8 +57,10 @@ def begin(connection: Connection, rules: Ruleset, end_offsets: Callable[[str], O
 
     In a transaction of its own; may be begun again at any time. Raises OtherRulesetError, and what `end_offsets` raises.
     """
-    insert_missing(connection, state, [{"name": ALERTS, "ruleset": rules.hash, "recomputed": True}])
-    if _held(connection).ruleset != rules.hash:  # from here on nobody writes projections
+    held = hold_state(connection)  # from here on nobody writes projections
+    if held is None:
+        insert_missing(connection, state, [{"name": ALERTS, "ruleset": rules.hash, "recomputed": True}])
+    elif held.ruleset != rules.hash:
         raise OtherRulesetError
     ends = {topic: dict(end_offsets(topic)) for topic in TOPICS}
     for topic in TOPICS:
@@ -85,11 +88,6 @@ def projected_so_far(connection: Connection) -> tuple[int, int]:
 def _number(connection: Connection, statement: Select[Any]) -> int:
     found: int = connection.execute(statement).scalar_one()
     return found
-
-
-def _held(connection: Connection) -> Any:
-    """The state, for whoever changes it: nobody projects or sweeps until the end of the transaction."""
-    return connection.execute(select(state).where(state.c.name == ALERTS).with_for_update()).one()
 
 
 def _ends(held: Any) -> Mapping[str, Mapping[int, int]]:
@@ -128,7 +126,7 @@ class Rebuild:
             if not _all_read(connection, connection.execute(select(state)).one()):
                 return LOOK_SECONDS
         with self._database.writing() as connection:
-            held = _held(connection)
+            held = hold_state(connection)
             if held.rebuilding == READING and _all_read(connection, held):
                 connection.execute(update(state).values(rebuilding=PROJECTING))
         return 0.0
@@ -175,7 +173,7 @@ class Rebuild:
     def _end(self) -> float:
         """When no case is missing; those that somebody else is at are waited for."""
         with self._database.writing() as connection:
-            if _held(connection).rebuilding != PROJECTING:
+            if hold_state(connection).rebuilding != PROJECTING:
                 return 0.0
             if connection.execute(_MISSING.limit(1)).first() is not None:
                 return LOOK_SECONDS

@@ -5,12 +5,13 @@ Before anything falls due, a rebuild is brought to its end, and cases that were 
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import Any
 
 import structlog
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Select, select, update
 
 from services.alerts.projection import project
-from services.alerts.stream.apply import database_now, require_ruleset
+from services.alerts.stream.apply import database_now, hold_state, require_ruleset
 from services.alerts.stream.horizon import horizon
 from services.alerts.stream.rebuild import CASES_A_STEP, EvaluateKeys, Rebuild, rebuilding
 from services.alerts.stream.tables import state
@@ -52,27 +53,39 @@ class Sweeper:
             if held.rebuilding is not None:
                 return 0.0
             if not held.recomputed:
-                return self._recompute(connection)
-            at = horizon(connection)
-            if at is None or wake is None or wake > at:
-                return LOOK_SECONDS
-            raised = sweep(connection, self._rules, at, self._evaluate_keys, self._batch)
-            now = database_now(connection)
+                some = self._recompute_some(connection)
+            else:
+                at = horizon(connection)
+                if at is None or wake is None or wake > at:
+                    return LOOK_SECONDS
+                raised = sweep(connection, self._rules, at, self._evaluate_keys, self._batch)
+                now = database_now(connection)
+        if not held.recomputed:
+            return 0.0 if some else self._end_recomputing()
         if raised:
             self._on_raised(raised, now)
         return 0.0
 
-    def _recompute(self, connection: Connection) -> float:
-        """Some of the cases of another ruleset, which another replica is not at."""
-        other = cases.c.ruleset.not_in((self._rules.hash, ""))
-        chosen = select(cases.c.key).where(other).order_by(cases.c.key).limit(CASES_A_STEP)
+    def _recompute_some(self, connection: Connection) -> bool:
+        """Some of the cases of another ruleset, which another replica is not at; whether there were any."""
+        chosen = self._of_others().order_by(cases.c.key).limit(CASES_A_STEP)
         keys = list(connection.execute(chosen.with_for_update(skip_locked=True)).scalars())
         if keys:
             now = database_now(connection)
             project(connection, self._evaluate_keys(connection, keys, now), self._rules, now, recomputed=True)
-        elif connection.execute(select(cases.c.key).where(other).limit(1)).first() is None:
+        return bool(keys)
+
+    def _end_recomputing(self) -> float:
+        """When all are computed; other replicas that are at the last of them are waited for."""
+        with self._database.writing() as connection:
+            held = hold_state(connection)
+            if held.recomputed or held.ruleset != self._rules.hash:
+                return 0.0
+            if connection.execute(self._of_others().limit(1)).first() is not None:
+                return LOOK_SECONDS
             connection.execute(update(state).values(recomputed=True))
-            logger.info("按新规则重算完毕", action="recomputed", ruleset=self._rules.hash)
-        else:
-            return LOOK_SECONDS  # another replica is at the last of them
+        logger.info("按新规则重算完毕", action="recomputed", ruleset=self._rules.hash)
         return 0.0
+
+    def _of_others(self) -> Select[Any]:
+        return select(cases.c.key).where(cases.c.ruleset.not_in((self._rules.hash, "")))
