@@ -100,6 +100,20 @@ def test_of_several_replicas_the_greatest_stands(database: Postgres) -> None:
     assert read(database) == at("03-02 09:00")
 
 
+def test_one_that_a_clock_gone_wrong_has_set_ahead_does_not_stay(database: Postgres, rules: Ruleset) -> None:
+    """Nobody knows what has arrived by tomorrow."""
+    with database.writing() as connection:
+        wrong = database_now(connection) + timedelta(days=1)
+        set_horizon(connection, wrong)
+    topics = Topics()
+    topics.done = {0: 5}
+    project_up_to(database, 3)
+    Horizon(database, topics).step()
+    found = read(database)
+    assert found is not None
+    assert found < wrong - timedelta(hours=23)
+
+
 def test_nothing_is_flagged_beyond_it(database: Postgres, rules: Ruleset) -> None:
     """A case long overdue by the clock, its answer perhaps still on its way."""
     raised: list[Raised] = []

@@ -64,9 +64,15 @@ class Horizon:
                     held = share_state(connection)
                     whole = held is not None and held.rebuilding is None
                     if whole and reached(self._wait.records, projected(connection)):  # no rebuild began since
-                        set_horizon(connection, self._wait.at)
+                        self._move(connection, self._wait.at)
                 self._wait = None
         return self._seconds
+
+    def _move(self, connection: Connection, at: datetime) -> None:
+        found = horizon(connection)
+        if found is not None and found > database_now(connection):  # the clock was ahead then
+            forget_horizon(connection)
+        set_horizon(connection, at)
 
 
 def behind(connection: Connection, now: datetime) -> str | None:
