@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from services.alerts.stream.apply import database_now
 from services.alerts.stream.consumer import kafka_consumer
 from services.alerts.stream.horizon import Offsets, projected, reached
-from services.alerts.stream.outlet import KafkaEnds, partitions
+from services.alerts.stream.outlet import KafkaEnds, partitions, read_to
 from services.alerts.stream.rebuild import rebuilding
 from services.alerts.stream.tables import letters, state
 from services.compose.reconcile import Log, differences
@@ -114,8 +114,8 @@ class _Topic:
     def read(self) -> dict[int, int]:
         """Up to where each partition ends now: there."""
         ends = self._consumer.end_offsets(self._tps)
-        while any(self._consumer.position(tp) < ends[tp] for tp in self._tps):
-            for tp, records in self._consumer.poll(timeout_ms=500).items():
+        for polled in read_to(self._consumer, ends, PATIENCE_SECONDS):
+            for tp, records in polled.items():
                 self._log.add(tp.partition, records)
             done = sum(min(self._consumer.position(tp), ends[tp]) for tp in self._tps)
             self._progress("读取主题", done, sum(ends.values()))

@@ -32,14 +32,14 @@ HINT_SECONDS = 5.0  # between two commits in Kafka, which are for people and for
 Partition = tuple[str, int]
 
 
-def kafka_consumer(bootstrap: str, **more: Any) -> Any:
-    """kafka-python's consumer of committed records. Raises ValueError for a wrong address, KafkaError when nobody answers."""
+def kafka_consumer(bootstrap: str, isolation: str = "read_committed", **more: Any) -> Any:
+    """kafka-python's consumer, of committed records unless told otherwise. Raises ValueError for a wrong address, KafkaError when nobody answers."""
     from kafka import KafkaConsumer
 
     return KafkaConsumer(
         bootstrap_servers=reachable(bootstrap, CONNECT_SECONDS),
         client_id="liuyan-alerts",
-        isolation_level="read_committed",
+        isolation_level=isolation,
         enable_auto_commit=False,
         allow_auto_create_topics=False,
         auto_offset_reset="earliest",

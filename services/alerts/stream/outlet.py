@@ -1,6 +1,7 @@
 """Kafka as the publisher and the horizon see it: a transactional producer, the ends of topics, what another group acknowledged."""
 
 import contextlib
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -79,16 +80,35 @@ def _tail(consumer: Any, topic: str, number: int) -> Iterator[bytes]:
     starts, ends = consumer.beginning_offsets(tps), consumer.end_offsets(tps)
     for tp in tps:
         consumer.seek(tp, max(starts[tp], ends[tp] - number))
-    while any(consumer.position(tp) < ends[tp] for tp in tps):
-        for records in consumer.poll(timeout_ms=500).values():
+    for polled in read_to(consumer, ends, PATIENCE):
+        for records in polled.values():
             yield from (record.value for record in records)
 
 
-def partitions(consumer: Any, topic: str) -> list[Any]:
-    """Of a topic that exists; none of one that does not."""
-    from kafka import TopicPartition
+def read_to(consumer: Any, ends: Mapping[Any, int], patience: float) -> Iterator[Mapping[Any, Any]]:
+    """What is polled until all partitions are read up to their ends. Raises KafkaTimeoutError when for so long nothing comes."""
+    from kafka.errors import KafkaTimeoutError
 
-    return [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
+    so_far, since = -1, time.monotonic()
+    while any(consumer.position(tp) < end for tp, end in ends.items()):
+        yield consumer.poll(timeout_ms=500)
+        done = sum(consumer.position(tp) for tp in ends)
+        if done > so_far:
+            so_far, since = done, time.monotonic()
+        elif time.monotonic() - since > patience:
+            raise KafkaTimeoutError("nothing comes before the end")
+
+
+def partitions(consumer: Any, topic: str) -> list[Any]:
+    """Of a topic. Raises UnknownTopicOrPartitionError when the brokers tell of none: there is no such topic, or they do not know
+    of it yet."""
+    from kafka import TopicPartition
+    from kafka.errors import UnknownTopicOrPartitionError
+
+    numbers = consumer.partitions_for_topic(topic)
+    if not numbers:
+        raise UnknownTopicOrPartitionError(topic)
+    return [TopicPartition(topic, number) for number in sorted(numbers)]
 
 
 class KafkaEnds:
@@ -100,9 +120,11 @@ class KafkaEnds:
         self._admin: Any = None
 
     def end_offsets(self, topic: str) -> Mapping[int, int]:
+        """Of everything that is written, also what no reader may see yet: a transaction is committed, for who wrote it, before
+        its marks are in the partitions."""
         with self._fresh():
             if self._consumer is None:
-                self._consumer = kafka_consumer(self._bootstrap, group_id=None)
+                self._consumer = kafka_consumer(self._bootstrap, "read_uncommitted", group_id=None)
             ends = self._consumer.end_offsets(partitions(self._consumer, topic))
             return {tp.partition: end for tp, end in ends.items()}
 
