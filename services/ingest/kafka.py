@@ -45,9 +45,13 @@ class KafkaIngest:
     """`submit` is ingest's port. `connect` makes a producer; start it before the first push, stop it after the last."""
 
     def __init__(
-        self, connect: Callable[[], Any], topic: str = MESSAGES.name, wait: float = DELIVERY_SECONDS + GRACE_SECONDS
+        self,
+        connect: Callable[[], Any],
+        topic: str = MESSAGES.name,
+        wait: float = DELIVERY_SECONDS + GRACE_SECONDS,
+        seconds: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._connect, self._topic, self._wait = connect, topic, wait
+        self._connect, self._topic, self._wait, self._seconds = connect, topic, wait, seconds
         self._producer: Any = None
         self._queue: queue.SimpleQueue[_Push | object | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="kafka-ingest", daemon=True)
@@ -56,6 +60,7 @@ class KafkaIngest:
         self._open = self._renewing = False
         self._told: dict[asyncio.AbstractEventLoop, list[_Push]] = {}
         self._failing_since: float | None = None
+        self._unused = True  # the producer was given nothing yet
         self._stopping = threading.Event()
 
     def start(self) -> None:
@@ -84,9 +89,13 @@ class KafkaIngest:
         return self._ready()
 
     def failing_for(self) -> float:
-        """Seconds since events began to fail with no acknowledgement in between; 0 when all is well."""
+        """Seconds since events began to fail with no acknowledgement in between; 0 when all is well.
+
+        That no broker answers is no failure of this process: every attempt that ends begins the time anew. Nor does a producer
+        fail that was given nothing: it may be long until the next push.
+        """
         since = self._failing_since
-        return 0.0 if since is None else time.monotonic() - since
+        return 0.0 if since is None or (self._ready() and self._unused) else self._seconds() - since
 
     async def submit(self, events: Sequence[Event], origin: str) -> list[Taken]:
         """Settled events, each acknowledged by the brokers when this returns. Raises BusyError or UnknownOutcomeError."""
@@ -121,6 +130,7 @@ class KafkaIngest:
     def _send(self, push: _Push) -> None:
         headers = [("origin", push.origin.encode())]
         stored, lost = self._reporters(push)
+        self._unused = False
         for event in push.events:
             try:
                 sent = self._producer.send(self._topic, encode_event(event), message_key(event), headers)
@@ -140,10 +150,11 @@ class KafkaIngest:
             try:
                 self._producer = self._connect()
             except Exception:  # noqa: BLE001 - nobody answers, or not well: the next attempt tells
+                self._failing_since = self._seconds()
                 self._stopping.wait(RETRY_SECONDS)
             else:
                 with self._lock:
-                    self._renewing = False
+                    self._renewing, self._unused = False, True
                     if first:
                         self._failing_since = None
                 return
@@ -190,7 +201,7 @@ class KafkaIngest:
                 self._failing_since = None
                 return
             if self._failing_since is None:
-                self._failing_since = time.monotonic()
+                self._failing_since = self._seconds()
             if self._open and not self._renewing:  # what is queued already goes to the old one, and fails with it
                 self._renewing = True
                 self._queue.put(_RENEW)
