@@ -69,7 +69,7 @@ def sla_command(host: str | None, port: int | None, bootstrap: str | None, insta
     """计算时限（Faust）：读留言事件，写办件。"""
     found, rules, address = _begin(bootstrap)
     with needed(), _listening(host, port, found) as listener:
-        from services.distributed.topics import mismatch
+        from services.distributed.topics import wrong
         from services.sla.worker.run import run
 
         _announce("sla", listener, rules, address)
@@ -79,7 +79,7 @@ def sla_command(host: str | None, port: int | None, bootstrap: str | None, insta
             MESSAGES.partitions,
             rules,
             listener,
-            lambda: mismatch(address, found.environment),
+            lambda: wrong(address, found.environment),
         )
         logger.info("服务已停止", action="stopped", service="sla")
 

@@ -115,9 +115,14 @@ def _good(key: str, wanted: str, value: str) -> bool:
 def mismatch(bootstrap: str, environment: Environment) -> str | None:
     """Why no service should run on this cluster (Chinese, one line); None when the topics are as they should be."""
     try:
-        return _first(_errors(bootstrap, environment))
+        return wrong(bootstrap, environment)
     except KafkaError as error:
         return _away(bootstrap, error)
+
+
+def wrong(bootstrap: str, environment: Environment) -> str | None:
+    """What is wrong with the topics (Chinese, one line), None when nothing is. Raises KafkaError when nobody answers."""
+    return _first(_errors(bootstrap, environment))
 
 
 def _errors(bootstrap: str, environment: Environment) -> list[Finding]:

@@ -1,6 +1,7 @@
 """The SLA processor as processes on a real Kafka: killed, stopped and continued, two at once; the records are what the rules say."""
 
 import asyncio
+import os
 import random
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 from typing import Any
@@ -30,6 +31,7 @@ from shared.rules import Ruleset
 from shared.topics import CASES, DEAD_LETTERS, MESSAGES, SLA_GROUP, message_key
 from tests.builders import event, shipped, shuffled
 from tests.kafkakit import create_topics, ends, own_broker, records
+from tests.service import SCRIPT
 
 pytestmark = pytest.mark.slow
 
@@ -61,6 +63,19 @@ def worker(kafka: Broker, name: str, *policy: str) -> Iterator[subprocess.Popen[
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as started:
         try:
             yield started
+        finally:
+            started.kill()
+
+
+@contextmanager
+def service(bootstrap: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """The command itself, and where it answers."""
+    command = [SCRIPT, "sla", "--bootstrap", bootstrap, "--port", "0", "--instance", "one"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env={**os.environ, "LIUYAN_LOG": "json"}) as started:
+        try:
+            assert started.stderr is not None
+            told = msgspec.json.decode(started.stderr.readline())
+            yield started, int(told["url"].rpartition(":")[2])
         finally:
             started.kill()
 
@@ -246,6 +261,43 @@ def test_it_waits_for_brokers_that_are_away(tmp_path: Path, rules: Ruleset) -> N
             until_done(kafka, rules)
             until(lambda: ask(port, "/readyz") == "ok")
             assert one.poll() is None
+
+
+def test_started_without_brokers_or_topics_it_waits_and_says_for_what(tmp_path: Path, rules: Ruleset) -> None:
+    data = tmp_path / "kafka"
+    with own_broker(data) as kafka:
+        port = kafka.port  # nobody listens there after this
+    with service(f"127.0.0.1:{port}") as (one, probe):
+        until(lambda: ask(probe, "/readyz") == "Kafka 没有应答")
+        assert ask(probe, "/livez") == "ok"
+        broker.up(data, port)
+        try:
+            missing = "主题 liuyan.messages.v1：还没有建立（liuyan topics check 可列出全部）"
+            until(lambda: ask(probe, "/readyz") == missing)
+            create_topics(kafka.address)
+            feed(kafka, story("a"))
+            until_done(kafka, rules)
+            until(lambda: ask(probe, "/readyz") == "ok")
+            assert one.poll() is None, "it has waited, and was not started again"
+        finally:
+            broker.down(data)
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_told_to_stop_it_ends_with_zero_and_says_so(tmp_path: Path, running: bool) -> None:
+    """Also one that waits for a broker."""
+    with ExitStack() as stack:
+        address = "127.0.0.1:1"
+        if running:
+            kafka = stack.enter_context(own_broker(tmp_path / "kafka"))
+            create_topics(kafka.address)
+            address = kafka.address
+        one, probe = stack.enter_context(service(address))
+        until(lambda: ask(probe, "/readyz") == ("ok" if running else "Kafka 没有应答"))
+        one.send_signal(SIGTERM)
+        assert one.wait(PATIENCE) == 0
+        assert one.stderr is not None
+        assert '"action": "stopped"' in one.stderr.read().decode().splitlines()[-1]
 
 
 def test_a_log_whose_beginning_was_deleted_is_gone_on_with(own_kafka: Broker, rules: Ruleset) -> None:

@@ -42,6 +42,8 @@ class Lookout:
         self._check_topics = check_topics
         self._checked = float("-inf")
         self._reached: bool | None = None
+        self.seen = threading.Event()
+        """Set when the brokers have told where the partitions stand: there is something to work on."""
 
     def start(self) -> None:
         threading.Thread(target=lambda: asyncio.run(self._watch()), name="lookout", daemon=True).start()
@@ -64,8 +66,15 @@ class Lookout:
                 await consumer.start()
                 await admin.start()
             while True:
-                async with asyncio.timeout(ANSWER_SECONDS):
-                    self._tell(await self._positions(consumer, admin))
+                try:
+                    async with asyncio.timeout(ANSWER_SECONDS):
+                        positions = await self._positions(consumer, admin)
+                except (KafkaError, TimeoutError):
+                    if await self.check() is None:
+                        raise
+                    self._answered()  # what is asked for is not there
+                    return
+                self._tell(positions)
                 if time.monotonic() - self._checked >= CHECK_SECONDS:
                     await self.check()
                 await asyncio.sleep(LOOK_SECONDS)
@@ -83,19 +92,26 @@ class Lookout:
         }
 
     def _tell(self, positions: Mapping[int, Position]) -> None:
+        self._answered()
+        self._health.see(positions)
+        self._watchdog.see(positions, self._held())
+        self.seen.set()
+
+    def _answered(self) -> None:
         if self._reached is False:
             logger.info("Kafka 又应答了", action="brokers_reached")
         self._reached, self._health.brokers = True, None
-        self._health.see(positions)
-        self._watchdog.see(positions, self._held())
 
-    async def check(self) -> None:
-        """Check the topics. How is somebody else's and may block: not in this loop."""
+    async def check(self) -> str | None:
+        """Check the topics: what is wrong with them, None when nothing is, or nobody says. How is somebody else's and may block:
+        not in this loop."""
         self._checked = time.monotonic()
         try:
             found = await asyncio.to_thread(self._check_topics)
         except Exception as error:  # noqa: BLE001 - whatever it is, the topics are not known to be right
-            found = f"主题未能核对：{type(error).__name__}"
+            self._health.topics = f"主题未能核对：{type(error).__name__}"
+            return None
         if found is not None and found != self._health.topics:
             logger.warning("主题与规定不符，请运行 liuyan topics check", action="topics_differ", detail=found)
         self._health.topics = found
+        return found

@@ -1,7 +1,9 @@
 """Runs the SLA processor in this process until SIGTERM or SIGINT."""
 
 import gc
+import signal
 import socket
+import threading
 from collections.abc import Callable
 
 import faust
@@ -15,6 +17,7 @@ from services.sla.worker.watchdog import Watchdog
 from shared.rules import Ruleset
 from shared.topics import SLA_GROUP
 
+LOOK_SECONDS = 0.2
 COLLECT_AFTER = (50_000, 20, 100)
 """Objects of a batch live for milliseconds and form no cycles: looking for some all the time took a quarter of the rate."""
 
@@ -27,10 +30,12 @@ def run(
     listener: socket.socket | None = None,
     check_topics: Callable[[], str | None] = lambda: None,
 ) -> None:
-    """Blocks. Ends the process with its own exit code: 0 after a signal, `processor.EXIT` or `watchdog.EXIT` on a failure.
+    """Blocks until a signal. On a failure it ends the process with its own exit code: `processor.EXIT` or `watchdog.EXIT`.
+
+    Where no broker answers, or the topics are not there, it waits: Faust would end, or have nothing to do for ever.
 
     On `listener`, which is bound, `/livez`, `/readyz` and `/metrics` are answered. `check_topics` says what is wrong with the
-    topics (Chinese, one line); it is called now and then, in another thread.
+    topics (Chinese, one line), or raises when nobody answers; it is called now and then, in another thread.
     """
     quiet_libraries()
     gc.freeze()
@@ -39,9 +44,29 @@ def run(
     health = Health(watchdog)
     app = make_app(bootstrap, instance, partitions, rules, watchdog, health)
     watchdog.start(stopping=lambda: app.should_stop)
-    Lookout(bootstrap, SLA_GROUP, watchdog, health, lambda: held(app), check_topics).start()
+    lookout = Lookout(bootstrap, SLA_GROUP, watchdog, health, lambda: held(app), check_topics)
+    lookout.start()
     if listener is not None:
         serve(listener, health)
+    if not _awaited(lookout.seen):
+        return
     worker = faust.Worker(app, quiet=True, override_logging=False, redirect_stdouts=False)
     worker.spinner = None
-    worker.execute_from_commandline()
+    try:
+        worker.execute_from_commandline()
+    except SystemExit as ended:
+        if ended.code:
+            raise
+
+
+def _awaited(seen: threading.Event) -> bool:
+    """Whether it was set before somebody told the process to stop."""
+    told = threading.Event()
+    before = {number: signal.signal(number, lambda *_: told.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        while not seen.wait(LOOK_SECONDS) and not told.is_set():
+            pass
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return not told.is_set()
