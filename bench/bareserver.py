@@ -1,9 +1,10 @@
 """What the ingest bench compares with: FastAPI and aiokafka, nobody asked for a key and nothing checked.
 
-The body is decoded for the key, and answered with 202 when the brokers have acknowledged it.
+It runs in the environment of the alternatives. The body is decoded for the key, and answered with 202 when the brokers have acknowledged it.
 """
 
 import contextlib
+import socket
 import sys
 from collections.abc import AsyncIterator
 
@@ -12,10 +13,7 @@ from aiokafka import AIOKafkaProducer
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from services.compose.server import bind
-from shared.topics import MESSAGES
-
-ADDRESS = sys.argv[1]
+ADDRESS, TOPIC = sys.argv[1:]
 
 
 @contextlib.asynccontextmanager
@@ -33,13 +31,12 @@ app = FastAPI(lifespan=started)
 async def push(request: Request) -> JSONResponse:
     event = await request.json()
     key = f"{event['source']}/{event['subject']}".encode()
-    await app.state.producer.send_and_wait(MESSAGES.name, await request.body(), key=key)
+    await app.state.producer.send_and_wait(TOPIC, await request.body(), key=key)
     return JSONResponse({"id": event["id"], "status": "accepted"}, status_code=202)
 
 
 def main() -> None:
-    listener = bind("127.0.0.1", 0)
-    listener.listen()
+    listener = socket.create_server(("127.0.0.1", 0))
     print(f"http://127.0.0.1:{listener.getsockname()[1]}/v1/events lyk_none", flush=True)
     uvicorn.Server(uvicorn.Config(app, loop="uvloop", http="httptools", log_config=None, access_log=False)).run(
         [listener]

@@ -3,7 +3,6 @@
 import asyncio
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -98,10 +97,10 @@ def flood(keys: Mapping[str, str], port: int, run: int, connections: int = CONNE
 
 
 @contextmanager
-def server(module: str, *arguments: str) -> Iterator[tuple[int, str, int]]:
-    """A module that serves, on processor 0: its port, the key that it prints, its process. The flood had better come from another."""
+def server(*command: str) -> Iterator[tuple[int, str, int]]:
+    """What serves, on processor 0: its port, the key that it prints, its process. The flood had better come from another."""
     process = subprocess.Popen(  # noqa: S603 - our own commands
-        [sys.executable, "-m", module, *arguments],
+        command,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -116,6 +115,8 @@ def server(module: str, *arguments: str) -> Iterator[tuple[int, str, int]]:
             key = "lyk_" + line.split("lyk_", 1)[1].split()[0]
         if port and key:
             break
+    else:
+        raise RuntimeError(f"{' '.join(command)} ended before it served")
     try:
         yield port, key, process.pid
     finally:

@@ -4,7 +4,9 @@ from urllib.parse import urlsplit
 
 from bench.flood import SECONDS, WARM_SECONDS, flood, server
 from bench.measure import PLATFORMS, median, one_core, pin, used
+from bench.rivals import interpreter
 from shared.deployment import load_ruleset
+from shared.topics import MESSAGES
 from tests.clusterkit import Cluster, cluster
 
 CONNECTIONS = 256  # with fewer both wait for the broker, and what is measured is its latency
@@ -34,11 +36,12 @@ def _ours(found: Cluster, run: int) -> tuple[float, float]:
 
 
 def _bare(found: Cluster, run: int) -> tuple[float, float]:
-    with server("bench.bareserver", found.kafka) as (port, key, pid):
+    with server(interpreter(), "bench/bareserver.py", found.kafka, MESSAGES.name) as (port, key, pid):
         return _rates(dict.fromkeys(PLATFORMS, key), port, pid, run)
 
 
 def main() -> None:
+    interpreter()
     pin(1)  # the load, the broker and the database; what is measured has processor 0 for itself
     with cluster(load_ruleset()) as found:
         runs = [(*_ours(found, run), *_bare(found, run)) for run in range(ROUNDS)]

@@ -1,5 +1,7 @@
 """Single events over HTTP, 64 connections, each durable before its 202, against a bare Litestar handler that only decodes the body."""
 
+import sys
+
 from bench.flood import flood, server
 from bench.measure import folder, median, pin
 
@@ -7,7 +9,7 @@ ROUNDS = 3
 
 
 def _rate(run: int, *arguments: str) -> float:
-    with server("bench.pushserver", *arguments) as (port, key, _):
+    with server(sys.executable, "-m", "bench.pushserver", *arguments) as (port, key, _):
         return flood({"zhenkang": key}, port, run)
 
 

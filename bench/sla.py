@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from bench.measure import folder, lives
+from bench.rivals import interpreter
 from services.distributed import broker
 from services.distributed.kafka import admin_client
 from services.distributed.topics import create_missing
@@ -97,18 +98,15 @@ def main() -> None:
                 f"confirmed transactions, one core, {MESSAGES.partitions} partitions",
                 flush=True,
             )
-            stock = _told(STOCK, started.address, MESSAGES.name, str(total))
+            stock = _told(sys.executable, STOCK, started.address, MESSAGES.name, str(total))
             print(
                 f"{stock:,.0f} events/s: a stock Faust worker that only consumes them; ours is {ours / stock:.1f} x (goal 3)",
                 flush=True,
             )
-            if importlib.util.find_spec("quixstreams") is None:
-                print("Quix Streams is not compared: it is not installed here (pip install quixstreams)")
-            else:
-                quix = _told(QUIX, started.address, MESSAGES.name, str(total), str(where / "state"))
-                print(
-                    f"{quix:,.0f} events/s: Quix Streams that counts a key's and passes them on; ours is {ours / quix:.1f} x"
-                )
+            quix = _told(interpreter(), QUIX, started.address, MESSAGES.name, str(total), str(where / "state"))
+            print(
+                f"{quix:,.0f} events/s: Quix Streams that counts a key's and passes them on; ours is {ours / quix:.1f} x"
+            )
         finally:
             broker.down(where / "kafka")
 
@@ -126,7 +124,7 @@ async def _fill(address: str) -> None:
 
 def _ours(address: str, total: int) -> float:
     """By the worker's own count of what is committed, from the first that is seen of it on."""
-    with _on_one_core(WORKER, address) as started:
+    with _on_one_core(sys.executable, WORKER, address) as started:
         assert started.stdout is not None
         url = f"http://127.0.0.1:{int(started.stdout.readline())}/metrics"
         end = time.monotonic() + PATIENCE
@@ -150,16 +148,16 @@ def _done(url: str) -> int:
         return 0  # not yet
 
 
-def _told(program: str, *arguments: str) -> float:
+def _told(python: str, program: str, *arguments: str) -> float:
     """The rate that the program prints."""
-    with _on_one_core(program, *arguments) as started:
+    with _on_one_core(python, program, *arguments) as started:
         assert started.stdout is not None
         return float(started.stdout.readline())
 
 
 @contextmanager
-def _on_one_core(program: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-c", program, *arguments]
+def _on_one_core(python: str, program: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    command = [python, "-c", program, *arguments]
     if hasattr(os, "sched_setaffinity"):
         pin = f"import os; os.sched_setaffinity(0, {{{min(os.sched_getaffinity(0))}}})\n"
         command[2] = pin + program
