@@ -14,7 +14,7 @@ CONNECT_SECONDS = 10
 LOCK_SECONDS = 30  # a writer that waits longer gives up and is tried again as a whole
 IDLE_SECONDS = 60  # a stopped process must not keep its locks
 READ_SECONDS = 60
-WRITERS, READERS = 4, 16
+WRITERS, READERS = 6, 16
 MIGRATION_LOCK = 0x6C697579616E  # "liuyan": replicas that start together migrate one after the other
 
 
