@@ -11,7 +11,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from sqlalchemy import func, select, text
 
 from bench.measure import CATEGORIES, PLATFORMS, TEXT, event, one_core, pin, used
-from bench.stage import stage
+from bench.stage import on_disk, stage
 from services.alerts.tables import consumer_positions
 from services.sla.processing import Message, process
 from shared.kafka import client
@@ -152,11 +152,29 @@ def main() -> None:
             with one_core(0):
                 decoding, single = _decoding(found, ends, len(records)), _single(found)
             print(
-                f"{rate:,.0f} cases/s (goal 10,000) with {share:.0%} of a processor;"
+                f"{rate:,.0f} cases/s (goal 10,000) with {share:.0%} of a processor, {rate / share:,.0f} per second of its time;"
                 f" {decoding:,.0f}/s only decoded: ratio {rate / decoding:.2f};"
                 f" {single:,.0f} cases/s row by row: {rate / single:.1f} x",
                 flush=True,
             )
+        print(_sizes(found))
+
+
+def _sizes(found: Cluster) -> str:
+    """What a million such cases take."""
+    with found.database.writing() as connection:
+        cases = connection.execute(text("SELECT count(*) FROM cases")).scalar_one()
+        rows = connection.execute(
+            text(
+                "SELECT relname, pg_table_size(oid) AS rows, pg_indexes_size(oid) AS indexes FROM pg_class"
+                " WHERE relkind = 'r' AND relname IN ('records', 'identities', 'cases', 'targets') ORDER BY 2 DESC"
+            )
+        ).all()
+    parts = (
+        f"{row.relname} {row.rows / cases / 1000:.2f} + {row.indexes / cases / 1000:.2f} of indexes" for row in rows
+    )
+    topic = on_disk(found, CASES.name) / sum(_ends(found).values()) / 1000
+    return f"GB for a million cases: PostgreSQL {', '.join(parts)}; {CASES.name} {topic:.2f}"
 
 
 def _ends(found: Cluster) -> dict[int, int]:

@@ -28,3 +28,9 @@ def stage() -> Iterator[Cluster]:
         stack.callback(found.database.close)
         stack.callback(found.stop)
         yield found
+
+
+def on_disk(found: Cluster, topic: str) -> int:
+    """Bytes of the topic's records, one copy."""
+    logs = (found.folder / "kafka").glob(f"**/{topic}-*/*.log")
+    return sum(file.stat().st_size for file in logs)
