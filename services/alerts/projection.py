@@ -1,10 +1,6 @@
-"""Writes what cases have become: the list, the figures, the open targets and the clearing of alerts, in the caller's transaction.
+"""Writes what cases have become: the list, the open targets, the clearing of alerts and the sums, in the caller's transaction."""
 
-Figures are kept by difference: the old standing out, the new one in. So no reader of the current state counts cases.
-"""
-
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -15,7 +11,8 @@ from sqlalchemy import Connection, Select, bindparam, delete, select, update
 from services.alerts.clearing import clear_alerts
 from services.alerts.rungs import DUE_TODAY, ESCALATED_1, ESCALATED_2, OVERDUE, OpenTarget, open_targets
 from services.alerts.sql import among, chunks, insert_many, upsert
-from services.alerts.tables import cases, days, due_days, figures, targets
+from services.alerts.sums import Sums
+from services.alerts.tables import cases, targets
 from shared.case import Case, Status, Verdict
 from shared.figures import Standing, awaiting, standing
 from shared.rules import Ruleset
@@ -59,7 +56,6 @@ _OLD = select(
     cases.c.received_day,
     *STANDING,
 )
-_NO_CASES = delete(due_days).where(due_days.c.cases == 0)
 
 
 def row_standing(row: Any) -> Standing | None:
@@ -84,48 +80,48 @@ def project(
 ) -> None:
     """Bring the projections of these cases (each key once) up to date. `recomputed`: because the ruleset changed.
     `rebuilt`: also a case without a row may have targets and alerts."""
+    sums = Sums()
+    project_cases(connection, evaluated, rules, now, sums, recomputed, rebuilt)
+    sums.write(connection)
+
+
+def project_cases(
+    connection: Connection,
+    evaluated: Sequence[Evaluated],
+    rules: Ruleset,
+    now: datetime,
+    sums: Sums,
+    recomputed: bool = False,
+    rebuilt: bool = False,
+) -> None:
+    """As `project`, for who has more to write before the sums."""
     for chunk in chunks(evaluated):
-        _project(connection, chunk, rules, now, recomputed, rebuilt)
+        _project(connection, chunk, rules, now, sums, recomputed, rebuilt)
 
 
 def _project(
-    connection: Connection, evaluated: list[Evaluated], rules: Ruleset, now: datetime, recomputed: bool, rebuilt: bool
+    connection: Connection,
+    evaluated: list[Evaluated],
+    rules: Ruleset,
+    now: datetime,
+    sums: Sums,
+    recomputed: bool,
+    rebuilt: bool,
 ) -> None:
-    standings: Counter[Standing] = Counter()
-    running: Counter[tuple[str, str, str]] = Counter()
-    received: Counter[tuple[str, str]] = Counter()
     known: list[str] = []
     for old in connection.execute(_old(connection.dialect.name), {"keys": [item.key for item in evaluated]}):
         known.append(old.key)
         before = row_standing(old)
-        if before is None:
-            continue
-        standings[before] -= 1
-        if old.complete == Verdict.RUNNING:
-            running[old.due_day, old.platform, old.category] -= 1
-        if old.received_at is not None:
-            received[old.platform, old.received_day] -= 1
+        if before is not None:
+            _count(sums, before, old._asdict(), -1)
     rows = []
     for item in evaluated:
         after = None if item.case is None else standing(item.case)
         row = case_row(item, after)
         rows.append(row)
-        if after is None:
-            continue
-        standings[after] += 1
-        if row["complete"] == Verdict.RUNNING:
-            running[row["due_day"], row["platform"], row["category"]] += 1
-        if row["received_at"] is not None:
-            received[row["platform"], row["received_day"]] += 1
+        if after is not None:
+            _count(sums, after, row, 1)
     upsert(connection, cases, rows)
-    add_figures(connection, standings)
-    add_due_days(connection, running)
-    upsert(
-        connection,
-        days,
-        [{"platform": p, "day": d, "received": n} for (p, d), n in sorted(received.items()) if n],
-        add=("received",),
-    )
     if rebuilt:
         known = [item.key for item in evaluated]
     _project_targets(connection, evaluated, known, rules, now)
@@ -133,6 +129,15 @@ def _project(
         found = frozenset(known)
         standing_cases = {item.key: item.case for item in evaluated if item.key in found}
         clear_alerts(connection, standing_cases, rules, now, recomputed)
+
+
+def _count(sums: Sums, of: Standing, row: Mapping[str, Any], number: int) -> None:
+    """A case, whose row this is, in or out."""
+    sums.standings[of] += number
+    if row["complete"] == Verdict.RUNNING:
+        sums.running[row["due_day"], row["platform"], row["category"]] += number
+    if row["received_at"] is not None:
+        sums.received[row["platform"], row["received_day"]] += number
 
 
 def cut(title: str | None) -> str | None:
@@ -185,19 +190,6 @@ _NOTHING_KNOWN: dict[str, Any] = {
     "county": "", "breached": False, "suspended": False, "provisional": False, "month": "", "rounds": 0,
     "first_reply": "", "complete": "", "ruleset": "",
 }  # fmt: skip
-
-
-def add_figures(connection: Connection, differences: Counter[Standing]) -> None:
-    rows = [{**s._asdict(), "cases": n} for s, n in sorted(differences.items()) if n]
-    upsert(connection, figures, rows, add=("cases",))
-
-
-def add_due_days(connection: Connection, differences: Counter[tuple[str, str, str]]) -> None:
-    changed = [(*where, n) for where, n in sorted(differences.items()) if n]
-    rows = [{"due_day": d, "platform": p, "category": c, "cases": n} for d, p, c, n in changed]
-    upsert(connection, due_days, rows, add=("cases",))
-    if any(n < 0 for *_, n in changed):
-        connection.execute(_NO_CASES)
 
 
 _SHIFT = (

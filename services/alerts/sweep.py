@@ -5,7 +5,6 @@ One call works one batch in the caller's transaction, so that pushes get their t
 same instant; `next_wake` says whether there is more.
 """
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
@@ -13,8 +12,9 @@ from msgspec import Struct
 from sqlalchemy import Connection, bindparam, case, func, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from services.alerts.projection import STANDING, Evaluated, add_due_days, add_figures, project
+from services.alerts.projection import STANDING, Evaluated, project_cases
 from services.alerts.rungs import ESCALATED_1, ESCALATED_2, NEXT_RUNG, OVERDUE
+from services.alerts.sums import Sums
 from services.alerts.tables import AHEAD, STANDS, WAKES, alerts, cases, targets
 from shared.case import Outcome, Verdict
 from shared.figures import Standing
@@ -56,7 +56,8 @@ def sweep(
 ) -> list[Raised]:
     """Bring up to `batch` cases and `batch` targets to `now`: what was raised."""
     limit = to_micros(now)
-    _fall_due(connection, rules, now, reevaluate, batch)
+    sums = Sums()
+    _fall_due(connection, rules, now, reevaluate, batch, sums)
     due = connection.execute(
         select(targets.c.id, targets.c.next_rung)
         .where(targets.c.next_at <= limit)
@@ -67,6 +68,7 @@ def sweep(
     raised: list[Raised] = []
     for rung in sorted({row.next_rung for row in due}):
         raised += _raise(connection, rung, [row.id for row in due if row.next_rung == rung], limit)
+    sums.write(connection)
     return raised
 
 
@@ -115,7 +117,9 @@ _AFTER = tuple(_TURNED[name].label(f"new_{name}") for name in ("outcome", "breac
 _LEAVES = case((_COMPLETE_DUE, cases.c.due_day), else_=None).label("leaves_due_day")
 
 
-def _fall_due(connection: Connection, rules: Ruleset, now: datetime, reevaluate: Reevaluate, batch: int) -> None:
+def _fall_due(
+    connection: Connection, rules: Ruleset, now: datetime, reevaluate: Reevaluate, batch: int, sums: Sums
+) -> None:
     """Cases whose targets fell due: the verdicts turn in place.
 
     Cases of which an event lies ahead, or which have a later round, are evaluated anew instead.
@@ -130,25 +134,20 @@ def _fall_due(connection: Connection, rules: Ruleset, now: datetime, reevaluate:
     ).all()
     anew = [row.key for row in due if row.anew]
     if anew:
-        project(connection, reevaluate(connection, anew, now), rules, now)
+        project_cases(connection, reevaluate(connection, anew, now), rules, now, sums)
     turning = [row.key for row in due if not row.anew]
     if turning:
-        _turn(connection, turning, limit)
+        _turn(connection, turning, limit, sums)
 
 
-def _turn(connection: Connection, keys: list[str], limit: int) -> None:
-    standings: Counter[Standing] = Counter()
-    running: Counter[tuple[str, str, str]] = Counter()
+def _turn(connection: Connection, keys: list[str], limit: int, sums: Sums) -> None:
     chosen = cases.c.key.in_(keys)
     groups = select(*STANDING, *_AFTER, _LEAVES, func.count().label("number")).where(chosen)
     for row in connection.execute(groups.group_by(*STANDING, *_AFTER, _LEAVES), {"now": limit}):
         before = Standing(*row[: len(STANDING)])
-        standings[before] -= row.number
-        standings[before._replace(outcome=row.new_outcome, breached=row.new_breached, reply=row.new_first_reply)] += (
-            row.number
-        )
+        after = before._replace(outcome=row.new_outcome, breached=row.new_breached, reply=row.new_first_reply)
+        sums.standings[before] -= row.number
+        sums.standings[after] += row.number
         if row.leaves_due_day is not None:
-            running[row.leaves_due_day, row.platform, row.category] -= row.number
+            sums.running[row.leaves_due_day, row.platform, row.category] -= row.number
     connection.execute(update(cases).where(chosen).values(_TURNED), {"now": limit})
-    add_figures(connection, standings)
-    add_due_days(connection, running)

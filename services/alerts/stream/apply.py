@@ -173,13 +173,11 @@ class Projector:
         self, connection: Connection, cases: Mapping[str, Arrived], now: datetime, rebuilding: str | None
     ) -> list[DeadLetter]:
         taken = take(connection, cases)
-        found = []
         if rebuilding != READING:
             histories = taken.histories.items()
             found = [self._evaluate(key, history, self._rules, now) for key, history in histories if history]
-        record_events(connection, taken.new, now)  # from here on, rows that every transaction changes are held
-        if rebuilding != READING:
             project(connection, found, self._rules, now, rebuilt=rebuilding == PROJECTING)
+        record_events(connection, taken.new, now)  # sums too: last
         return taken.refused
 
 
