@@ -17,9 +17,9 @@ import msgspec
 from bench.measure import folder, lives
 from bench.rivals import interpreter
 from services.distributed import broker
-from services.distributed.kafka import admin_client
 from services.distributed.topics import create_missing
 from shared.events import decode_event
+from shared.kafka import admin_client
 from shared.topics import MESSAGES, message_key
 
 CASE_COUNT = 40_000  # with four events each

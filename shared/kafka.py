@@ -5,8 +5,13 @@ import re
 import socket
 import threading
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
+T = TypeVar("T")
+
+CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 5.0  # for somebody who listens to answer as a broker does
 _SERVER = re.compile(r"(?:[\w.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}", re.ASCII)
 
 
@@ -16,6 +21,54 @@ def servers(text: str) -> list[str]:
     if not all(_SERVER.fullmatch(server) for server in found):
         raise ValueError(f"Kafka 的地址 {text} 不能用：应写成 主机:端口，多个用逗号分开")
     return found
+
+
+def made(kind: Callable[..., T], bootstrap: str, seconds: float, **settings: Any) -> T:
+    """A producer, consumer or admin client of kafka-python. Whoever listens within the seconds has as many again, and five more, to
+    answer as a broker does.
+
+    Raises ValueError for a wrong address, KafkaError when nobody answers in time; nothing is left open then, where the library
+    would leave its sockets and its thread.
+    """
+    clients: list[Any] = []
+
+    def remembered(**configs: Any) -> Any:
+        clients.append(client(**configs))
+        return clients[-1]
+
+    common = {
+        "bootstrap_servers": reachable(bootstrap, seconds),
+        "bootstrap_timeout_ms": round((seconds + ANSWER_SECONDS) * 1000),
+        "reconnect_backoff_max_ms": 1000,
+        "kafka_client": remembered,
+    }
+    try:
+        return kind(**(common | settings))
+    except BaseException:
+        for unused in clients:  # nobody else has a hold of it
+            with contextlib.suppress(Exception):
+                unused.close()
+        raise
+
+
+def kafka_consumer(bootstrap: str, isolation: str = "read_committed", **settings: Any) -> Any:
+    """kafka-python's consumer, of committed records unless told otherwise. Raises as `made` does."""
+    from kafka import KafkaConsumer
+
+    own = {
+        "isolation_level": isolation,
+        "enable_auto_commit": False,
+        "allow_auto_create_topics": False,
+        "auto_offset_reset": "earliest",
+    }
+    return made(KafkaConsumer, bootstrap, CONNECT_SECONDS, **(own | settings))
+
+
+def admin_client(bootstrap: str, seconds: float = 10, name: str = "liuyan-admin") -> Any:
+    """A client of the cluster, to be used as a context manager. Raises as `made` does."""
+    from kafka import KafkaAdminClient
+
+    return made(KafkaAdminClient, bootstrap, seconds, client_id=name, request_timeout_ms=round(seconds * 1000))
 
 
 def listens(address: str) -> bool:

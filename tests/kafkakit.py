@@ -9,10 +9,9 @@ from typing import Any, TypeVar
 import pytest
 
 from services.distributed import broker
-from services.distributed.kafka import admin_client
 from services.distributed.provision import MissingError
 from services.distributed.topics import create_missing
-from shared.kafka import client
+from shared.kafka import admin_client, client
 
 T = TypeVar("T")
 

@@ -55,9 +55,10 @@ def demo_command(port: int | None) -> None:
 def _run(
     folder: Path, found: Settings, ports: dict[str, int], db: str | None, rules: Any, stop: threading.Event
 ) -> None:
+    from kafka.errors import KafkaError
+
     from services.compose.client import PushError
     from services.distributed.demo import Demo, DemoError, Setup, StoppedError
-    from services.distributed.kafka import KafkaError
     from services.distributed.postgres import PostgresError
     from services.distributed.provision import BrokerError
     from services.distributed.supervisor import GaveUpError

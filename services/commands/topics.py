@@ -73,7 +73,9 @@ def _report(admin: Any, found: Settings) -> None:
 def _cluster(bootstrap: str | None, found: Settings) -> "Iterator[Any]":
     """The admin client; what goes wrong with the cluster becomes one line."""
     try:
-        from services.distributed.kafka import KafkaError, KafkaTimeoutError, admin_client
+        from kafka.errors import KafkaError, KafkaTimeoutError
+
+        from shared.kafka import admin_client
     except ImportError as error:
         fail(missing_client(error))
     address = bootstrap or found.kafka

@@ -17,11 +17,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+from kafka.errors import KafkaError
 from msgspec import Struct
 
-from services.distributed.kafka import KafkaError, admin_client
 from services.distributed.provision import FOLDER, HOST, BrokerError, jars, java, properties
-from shared.kafka import listens
+from shared.kafka import admin_client, listens
 
 UP_SECONDS, DOWN_SECONDS = 90.0, 30.0
 A_MOMENT = 0.05

@@ -28,12 +28,12 @@ from services.compose.clock import SystemClock
 from services.compose.demo import story
 from services.compose.demo.quarter import PORTALS, quarter_events
 from services.distributed.database import open_database
-from services.distributed.kafka import admin_client
 from services.distributed.postgres import Server
 from services.distributed.supervisor import Kafka, Service, Supervisor, service_command
 from services.distributed.topics import create_missing
 from services.ingest.keys import create_key
 from shared.database import Postgres, postgres_url
+from shared.kafka import admin_client
 from shared.rules import Ruleset
 
 READY_SECONDS, VISIBLE_SECONDS = 90.0, 180.0

@@ -15,7 +15,6 @@ from sqlalchemy import Connection, select
 from sqlalchemy.exc import DBAPIError
 
 from services.alerts.stream.apply import database_now
-from services.alerts.stream.consumer import kafka_consumer
 from services.alerts.stream.horizon import Offsets, projected, reached
 from services.alerts.stream.outlet import KafkaEnds, partitions, read_to
 from services.alerts.stream.rebuild import rebuilding
@@ -24,6 +23,7 @@ from services.compose.reconcile import Log, differences
 from services.distributed.rawlog import Place, RawLog
 from services.distributed.reconcile_stream import Judged, compare_stream
 from shared.database import Connections
+from shared.kafka import kafka_consumer
 from shared.rules import Ruleset
 from shared.topics import CASES, DEAD_LETTERS, MESSAGES, MIB, SLA_GROUP
 
@@ -99,6 +99,7 @@ class _Topic:
         self._log, self._progress = log, progress
         self._consumer = kafka_consumer(
             bootstrap,
+            client_id="liuyan-reconcile",
             group_id=None,
             max_poll_records=5_000,
             max_partition_fetch_bytes=4 * MIB,

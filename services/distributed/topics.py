@@ -5,10 +5,10 @@ from typing import Any, Literal
 
 import structlog
 from kafka.admin import ConfigResource
-from kafka.errors import TopicAlreadyExistsError
+from kafka.errors import KafkaError, TopicAlreadyExistsError
 from msgspec import Struct
 
-from services.distributed.kafka import KafkaError, admin_client
+from shared.kafka import admin_client
 from shared.settings import Environment
 from shared.topics import MIN_ISR, REPLICATION, TOPICS, Topic
 

@@ -14,10 +14,9 @@ import pytest
 from services.distributed import broker, provision
 from services.distributed.broker import Broker
 from services.distributed.ingest import IngestService
-from services.distributed.kafka import admin_client
 from services.distributed.topics import Existing, differences, observe
 from services.ingest.port import BusyError, Taken
-from shared.kafka import servers
+from shared.kafka import admin_client, servers
 from shared.rules import Ruleset
 from shared.topics import CASES, MESSAGES, TOPICS
 from tests.builders import event

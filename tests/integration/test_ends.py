@@ -10,9 +10,8 @@ from kafka.errors import KafkaError
 from services.alerts.stream import outlet
 from services.alerts.stream.outlet import KafkaEnds, KafkaOutlet
 from services.distributed.broker import Broker
-from services.distributed.kafka import admin_client
 from services.distributed.topics import create_missing
-from shared.kafka import client
+from shared.kafka import admin_client, client
 from shared.topics import FOREVER, MIB, Topic
 
 TOPIC = Topic("test-ends.v1", "any", 2, "delete", FOREVER, MIB)

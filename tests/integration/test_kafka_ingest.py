@@ -13,10 +13,8 @@ from typing import Any
 import pytest
 from kafka.protocol.metadata import MetadataRequest
 
-import services.ingest.producer
 from services.distributed import broker
 from services.distributed.broker import Broker
-from services.distributed.kafka import KafkaTimeoutError
 from services.ingest.kafka import KafkaIngest
 from services.ingest.port import BusyError, Taken, UnknownOutcomeError
 from services.ingest.producer import producer
@@ -211,18 +209,3 @@ def test_a_client_that_is_closed_leaves_no_socket_open(kafka: Broker, moment: st
         network.send(node.node_id, MetadataRequest())
     network.close()
     assert [left for left in sockets if left.fileno() != -1] == []
-
-
-def test_a_producer_that_could_not_be_made_leaves_no_socket_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    sockets: list[socket.socket] = []
-
-    def watched(**configs: Any) -> Any:
-        network = client(**configs)
-        sockets.extend(waited_for(network))
-        return network
-
-    monkeypatch.setattr(services.ingest.producer, "client", watched)
-    monkeypatch.setattr(services.ingest.producer, "ANSWER_SECONDS", 0.2)
-    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(KafkaTimeoutError):
-        producer(f"127.0.0.1:{silent.getsockname()[1]}")
-    assert [left.fileno() for left in sockets] == [-1]

@@ -19,13 +19,12 @@ import pytest
 
 from services.distributed import broker
 from services.distributed.broker import Broker
-from services.distributed.kafka import admin_client
 from services.sla.partitions import partition_of
 from services.sla.processing import Message, process
 from services.sla.worker.processor import EXIT
 from shared.deployment import load_ruleset
 from shared.events import Event, encode_event
-from shared.kafka import client
+from shared.kafka import admin_client, client
 from shared.records import CaseRecord, decode_record
 from shared.rules import Ruleset
 from shared.topics import CASES, DEAD_LETTERS, MESSAGES, SLA_GROUP, message_key

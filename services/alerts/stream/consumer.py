@@ -16,7 +16,7 @@ import structlog
 from services.alerts.intake import Claim, FencedError, GapError, claim, epochs
 from services.alerts.stream.apply import Batch, Fetched, Projector
 from shared.database import Connections
-from shared.kafka import client, reachable
+from shared.kafka import kafka_consumer
 from shared.topics import CASES, DEAD_LETTERS, MIB
 
 logger = structlog.get_logger("alerts")
@@ -27,29 +27,11 @@ LANES, LANE_RECORDS = 2, 250  # transactions at once, and from how many records 
 PARTITION_BYTES = MIB // 2  # of one partition in a fetch, so that a poll finds several; a larger record comes alone
 POLL_SECONDS = 0.5
 FETCH_SECONDS = 0.05  # how long a fetch waits for records: as long it holds up the partitions that are not in it
-CONNECT_SECONDS = 5.0
 CHECK_SECONDS = (
     2.0  # between two looks whether somebody else has claimed what is read here: who has nothing to apply is not told
 )
 HINT_SECONDS = 5.0  # between two commits in Kafka, which are for people and for lag exporters
 Partition = tuple[str, int]
-
-
-def kafka_consumer(bootstrap: str, isolation: str = "read_committed", **more: Any) -> Any:
-    """kafka-python's consumer, of committed records unless told otherwise. Raises ValueError for a wrong address, KafkaError when nobody answers."""
-    from kafka import KafkaConsumer
-
-    return KafkaConsumer(
-        bootstrap_servers=reachable(bootstrap, CONNECT_SECONDS),
-        client_id="liuyan-alerts",
-        isolation_level=isolation,
-        enable_auto_commit=False,
-        allow_auto_create_topics=False,
-        auto_offset_reset="earliest",
-        reconnect_backoff_max_ms=1000,
-        kafka_client=client,
-        **more,
-    )
 
 
 class TopicResetError(Exception):
@@ -140,6 +122,7 @@ class Reader:
     def _subscribed(self) -> Any:
         consumer = kafka_consumer(
             self._bootstrap,
+            client_id="liuyan-alerts",
             group_id=GROUP,
             group_instance_id=self._instance,
             fetch_max_wait_ms=round(FETCH_SECONDS * 1000),

@@ -5,11 +5,10 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from services.alerts.stream.consumer import kafka_consumer
 from services.alerts.stream.publish import Message
-from shared.kafka import client, dispose, reachable
+from shared.kafka import admin_client, dispose, kafka_consumer, made
 
-NAME = "liuyan-alerts-outbox"
+NAME, CLIENT = "liuyan-alerts-outbox", "liuyan-alerts"
 WAIT_MS = 10_000
 PATIENCE = 5.0
 
@@ -26,8 +25,10 @@ class KafkaOutlet:
         from kafka import KafkaProducer
 
         self.close()
-        self._producer = KafkaProducer(
-            bootstrap_servers=reachable(self._bootstrap, PATIENCE),
+        self._producer = made(
+            KafkaProducer,
+            self._bootstrap,
+            PATIENCE,
             client_id=NAME,
             transactional_id=NAME,
             acks="all",
@@ -36,8 +37,6 @@ class KafkaOutlet:
             delivery_timeout_ms=WAIT_MS,
             max_block_ms=WAIT_MS,
             transaction_timeout_ms=3 * WAIT_MS,
-            reconnect_backoff_max_ms=1000,
-            kafka_client=client,
         )
         self._producer.init_transactions()
 
@@ -67,7 +66,7 @@ class KafkaOutlet:
 @contextlib.contextmanager
 def closing_consumer(bootstrap: str) -> Iterator[Any]:
     """A consumer without a group."""
-    consumer = kafka_consumer(bootstrap, group_id=None)
+    consumer = kafka_consumer(bootstrap, client_id=CLIENT, group_id=None)
     try:
         yield consumer
     finally:
@@ -124,22 +123,14 @@ class KafkaEnds:
         its marks are in the partitions."""
         with self._fresh():
             if self._consumer is None:
-                self._consumer = kafka_consumer(self._bootstrap, "read_uncommitted", group_id=None)
+                self._consumer = kafka_consumer(self._bootstrap, "read_uncommitted", client_id=CLIENT, group_id=None)
             ends = self._consumer.end_offsets(partitions(self._consumer, topic))
             return {tp.partition: end for tp, end in ends.items()}
 
     def acknowledged(self, topic: str) -> Mapping[int, int]:
         with self._fresh():
             if self._admin is None:
-                from kafka import KafkaAdminClient
-
-                self._admin = KafkaAdminClient(
-                    bootstrap_servers=reachable(self._bootstrap, PATIENCE),
-                    client_id="liuyan-alerts",
-                    request_timeout_ms=WAIT_MS,
-                    reconnect_backoff_max_ms=1000,
-                    kafka_client=client,
-                )
+                self._admin = admin_client(self._bootstrap, PATIENCE, CLIENT)
             found = self._admin.list_group_offsets(self._group)[self._group]
             return {tp.partition: held.offset for tp, held in found.items() if tp.topic == topic and held.offset >= 0}
 

@@ -52,7 +52,7 @@ class Lookout:
         while True:
             try:
                 await self._look_again_and_again()
-            except (KafkaError, OSError, TimeoutError) as error:
+            except Exception as error:  # noqa: BLE001 - without this thread nobody would notice a lag
                 if self._reached is not False:
                     logger.warning("Kafka 没有应答，稍后再试", action="brokers_unreachable", error=type(error).__name__)
                 self._reached, self._health.brokers = False, "Kafka 没有应答"
