@@ -14,6 +14,7 @@ CONNECT_SECONDS = 10
 LOCK_SECONDS = 30  # a writer that waits longer gives up and is tried again as a whole
 IDLE_SECONDS = 60  # a stopped process must not keep its locks
 READ_SECONDS = 60
+UNANSWERED_SECONDS = 20  # a server that vanished in the middle of a request
 WRITERS, READERS = 6, 16
 MIGRATION_LOCK = 0x6C697579616E  # "liuyan": replicas that start together migrate one after the other
 
@@ -121,5 +122,6 @@ def _engine(url: URL, isolation: str, options: str, size: int) -> Engine:
             "keepalives_idle": 30,
             "keepalives_interval": 10,
             "keepalives_count": 3,
+            "tcp_user_timeout": UNANSWERED_SECONDS * 1000,
         },
     )

@@ -135,7 +135,7 @@ def _first(errors: list[Finding]) -> str | None:
     return f"主题 {errors[0].topic}：{errors[0].text}（liuyan topics check 可列出全部）" if errors else None
 
 
-def _away(bootstrap: str, error: KafkaError) -> str:
+def _away(bootstrap: str, error: Exception) -> str:
     return f"Kafka {bootstrap} 没有回答（{type(error).__name__}）"
 
 
@@ -154,7 +154,7 @@ class TopicsCheck:
     def step(self) -> float:
         try:
             errors = _errors(self._bootstrap, self._environment)
-        except KafkaError as error:
+        except (KafkaError, OSError, LookupError) as error:  # the library's own, of a broker that is just leaving
             self.mismatch = _away(self._bootstrap, error)
             return FAILED_SECONDS
         told = _first(errors)

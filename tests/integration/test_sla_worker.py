@@ -19,8 +19,10 @@ import pytest
 
 from services.distributed import broker
 from services.distributed.broker import Broker
+from services.distributed.topics import create_missing
 from services.sla.partitions import partition_of
 from services.sla.processing import Message, process
+from services.sla.worker import watchdog
 from services.sla.worker.processor import EXIT
 from shared.deployment import load_ruleset
 from shared.events import Event, encode_event
@@ -317,6 +319,26 @@ def test_a_log_whose_beginning_was_deleted_is_gone_on_with(own_kafka: Broker, ru
     with worker(own_kafka, "one"):
         until(lambda: set(latest(own_kafka)) == wanted)
         until(lambda: committed(own_kafka) == ends(own_kafka.address, MESSAGES.name))
+
+
+def test_a_topic_that_was_made_anew_is_not_worked_on_until_somebody_says_from_where(
+    own_kafka: Broker, rules: Ruleset
+) -> None:
+    """Its messages would be taken for those that are done long ago."""
+    feed(own_kafka, [*story("a"), *story("b")])
+    with worker(own_kafka, "one") as running:
+        until_done(own_kafka, rules)
+        until(lambda: committed(own_kafka) == ends(own_kafka.address, MESSAGES.name))
+        with admin_client(own_kafka.address) as admin:
+            admin.delete_topics([MESSAGES.name])
+            until(lambda: MESSAGES.name not in admin.list_topics())
+            until(lambda: create_missing(admin, "development"))
+        feed(own_kafka, story("c"))
+        assert running.wait(60) != 0
+    before = latest(own_kafka)
+    with worker(own_kafka, "one") as again:
+        assert again.wait(60) == watchdog.EXIT
+    assert latest(own_kafka) == before
 
 
 def lags(port: int) -> list[int]:

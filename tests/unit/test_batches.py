@@ -13,7 +13,7 @@ pytest.importorskip("faust")
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from services.sla.worker.batches import Batch, BatchConsumer, BatchTransport, QuickThread
+from services.sla.worker.batches import Batch, BatchConsumer, BatchTransport, QuickThread, TopicResetError
 from shared.topics import MESSAGES
 
 FIRST, OTHER = TP(MESSAGES.name, 0), TP(MESSAGES.name, 1)
@@ -62,6 +62,21 @@ def test_a_hole_is_passed_over_only_when_it_is_there_again() -> None:
     assert not found._follows(FIRST, 12)
     assert found._follows(FIRST, 12)
     assert not found._follows(FIRST, 13)
+
+
+def test_a_fetch_of_what_is_done_long_ago_is_of_another_topic(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = consumer({FIRST: 10})
+
+    async def fetch(self: BatchConsumer, timeout: float) -> Any:
+        return {FIRST: [SimpleNamespace(offset=offset) for offset in range(3)]}, {FIRST}
+
+    async def once() -> list[Any]:
+        return [piece async for piece in found.getmany(1.0)]
+
+    found.app = cast(Any, SimpleNamespace(consumer_generation_id=1))
+    monkeypatch.setattr(BatchConsumer, "_wait_next_records", fetch)
+    with pytest.raises(TopicResetError, match=r"liuyan\.messages\.v1 的分区 0 比已处理到的位置短"):
+        asyncio.run(once())
 
 
 def test_what_was_fetched_and_not_handed_on_is_fetched_again(monkeypatch: pytest.MonkeyPatch) -> None:

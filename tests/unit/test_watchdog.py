@@ -4,7 +4,14 @@ import threading
 
 import pytest
 
-from services.sla.worker.watchdog import ONE_BY_ONE_SECONDS, STOPPING_SECONDS, UNSEEN_SECONDS, Position, Watchdog
+from services.sla.worker.watchdog import (
+    ONE_BY_ONE_SECONDS,
+    STOPPING_SECONDS,
+    UNSEEN_SECONDS,
+    Position,
+    Watchdog,
+    topic_reset,
+)
 
 
 class Seconds:
@@ -167,3 +174,15 @@ def test_it_bites_by_itself() -> None:
         clock.now = 61.0
         dog.start()
         assert bitten.wait(30)
+
+
+def test_more_done_than_there_is_twice_in_a_row_is_another_topic() -> None:
+    clock = Seconds()
+    dog = Watchdog(60.0, clock)
+    dog.see({0: Position(10, 20), 1: Position(5, 5)}, {0, 1})
+    assert dog.reset()
+    assert dog.unhealthy() is None
+    dog.see({0: Position(20, 20), 1: Position(4, 5)}, {0, 1})
+    assert dog.unhealthy() is None
+    dog.see({0: Position(20, 20), 1: Position(4, 5)}, {0, 1})
+    assert dog.unhealthy() == topic_reset(1)

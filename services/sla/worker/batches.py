@@ -23,6 +23,7 @@ from faust.types import TP, ConsumerMessage
 from faust.types.tuples import ack_lock
 from mode.utils.futures import notify
 
+from services.sla.worker.watchdog import topic_reset
 from shared.topics import MESSAGES
 
 logger = structlog.get_logger("sla")
@@ -32,6 +33,13 @@ WAITING = 4  # batches between the fetch and the agent
 FETCH_WAIT_MS = 250
 A_MOMENT = 0.005
 RETRY_SECONDS = 1.0
+
+
+class TopicResetError(Exception):
+    """The topic is another one than the one of which everything up to here is done."""
+
+    def __init__(self, partition: int) -> None:
+        super().__init__(topic_reset(partition))
 
 
 class Batch(ConsumerMessage):
@@ -92,6 +100,8 @@ class BatchConsumer(driver.Consumer):
         for tp, records in (fetched or {}).items():
             if tp not in self._sent or (active is not None and tp not in active):
                 return
+            if records[-1].offset < self._reached.get(tp, 0):
+                raise TopicResetError(tp.partition)
             if not self._follows(tp, records[0].offset):
                 return
             for chunk in _chunks([record for record in records if record.offset >= self._sent[tp]]):

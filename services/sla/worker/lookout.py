@@ -84,8 +84,10 @@ class Lookout:
 
     async def _positions(self, consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient) -> Mapping[int, Position]:
         partitions = [TopicPartition(MESSAGES.name, number) for number in range(MESSAGES.partitions)]
-        ends = await consumer.end_offsets(partitions)
         committed = await admin.list_consumer_group_offsets(self._group, partitions=partitions)
+        ends = await consumer.end_offsets(
+            partitions
+        )  # asked last: never before what is committed, but in another topic
         return {
             tp.partition: Position(ends[tp], max(0, committed[tp].offset) if tp in committed else 0)
             for tp in partitions
@@ -95,7 +97,8 @@ class Lookout:
         self._answered()
         self._health.see(positions)
         self._watchdog.see(positions, self._held())
-        self.seen.set()
+        if not self._watchdog.reset():
+            self.seen.set()
 
     def _answered(self) -> None:
         if self._reached is False:

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import structlog
 
+from shared.topics import MESSAGES
+
 logger = structlog.get_logger("sla")
 
 PATIENCE_SECONDS = 60.0
@@ -23,11 +25,20 @@ LOOK_SECONDS = 1.0
 EXIT = 71
 
 
+def topic_reset(partition: int) -> str:
+    return f"{MESSAGES.name} 的分区 {partition} 比已处理到的位置短：主题被重建过，请先停下全部 sla，再把消费组的位置放回最早（分布式部署文档）"
+
+
 class Position(NamedTuple):
     """A partition as the brokers tell it."""
 
     end: int
     committed: int
+
+    @property
+    def beyond(self) -> bool:
+        """Whether more is done than there is: then it was done of another topic of this name."""
+        return self.committed > self.end
 
     @property
     def lag(self) -> int:
@@ -48,6 +59,8 @@ class Watchdog:
         self._alive = self._looked = float("-inf")
         self._committed: dict[int, int] = {}
         self._still: dict[int, float] = {}  # since when a partition has lagged without coming on
+        self._beyond: frozenset[int] = frozenset()  # at the last look, and at the one before it too
+        self._beyond_once: frozenset[int] = frozenset()
         self._stopping: float | None = None
 
     @contextmanager
@@ -76,8 +89,17 @@ class Watchdog:
                 still[partition] = self._still.get(partition, now)
             elif position.lag:
                 still[partition] = now
+        beyond = frozenset(partition for partition, position in positions.items() if position.beyond)
+        self._beyond, self._beyond_once = (
+            beyond & self._beyond_once,
+            beyond,
+        )  # a broker that has just become the leader may lag
         self._committed = {partition: position.committed for partition, position in positions.items()}
         self._still, self._looked = still, now
+
+    def reset(self) -> bool:
+        """Whether, at the last look, a topic seemed to be another one than the one that was worked on."""
+        return bool(self._beyond_once)
 
     def stopping(self) -> None:
         """The application stops: from the first call on it has only so long."""
@@ -92,6 +114,8 @@ class Watchdog:
         oldest = min(list(self._begun.values()), default=now)
         if now - oldest > self._patience:
             return "手头的工作超过一分钟没有进展"
+        if self._beyond:
+            return topic_reset(min(self._beyond))
         if now - self._looked > UNSEEN_SECONDS:
             return None
         since = [max(began, self._alive) for began in self._still.values()]
