@@ -82,6 +82,7 @@ def test_the_readmes_and_the_pages_for_users_are_translated() -> None:
         "docs/kubernetes.md",
         "docs/operations.md",
         "docs/rules.md",
+        "docs/scaling.md",
     ]
 
 
