@@ -45,6 +45,8 @@ class Topic(Struct, frozen=True):
 
 MESSAGES = Topic("liuyan.messages.v1", "platform/subject", 12, "delete", FOREVER, 2 * MIB)
 CASES = Topic("liuyan.cases.v1", "platform/subject", 12, "compact", FOREVER, 16 * MIB)
+LARGEST_HISTORY = CASES.max_bytes // 2
+"""Bytes of all events of a key together; what they mean has the other half of the record."""
 ALERTS = Topic("liuyan.alerts.v1", "platform/subject", 12, "delete", 400 * DAY, 1 * MIB)
 RATES = Topic("liuyan.rates.v1", "platform", 1, "compact", FOREVER, 1 * MIB)
 DEAD_LETTERS = Topic("liuyan.dead-letters.v1", "as came", 1, "delete", FOREVER, 4 * MIB)

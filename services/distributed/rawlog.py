@@ -119,13 +119,13 @@ class RawLog:
             return "wrong_key"
         return event if partition_of(record.key, MESSAGES.partitions) == partition else "wrong_partition"
 
-    def judge(self, unknown: Iterable[Place], since: Mapping[int, int]) -> None:
-        """What came first is used, of what is at `since` (by partition) or later. `unknown`: messages whose platform was not
-        registered when they came."""
-        for partition, offset in unknown:
+    def judge(self, refused: Mapping[Place, str], since: Mapping[int, int]) -> None:
+        """What came first is used, of what is at `since` (by partition) or later. `refused`: messages that could not be used when
+        they came, with the reason, though they could now."""
+        for (partition, offset), reason in refused.items():
             place = and_(_messages.c.partition == partition, _messages.c.offset == offset)
             if self._connection.execute(delete(_messages).where(place)).rowcount:
-                self.unusable[partition, offset] = "unknown_platform"
+                self.unusable[partition, offset] = reason
         for partition, start in since.items():
             mine = and_(_messages.c.partition == partition, _messages.c.offset >= start)
             self._connection.execute(update(_messages).where(mine, ~_ANOTHER_BEFORE).values(used=True))

@@ -7,7 +7,7 @@ nothing of the topic may be missing before them. So no difference is an event th
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from kafka.errors import KafkaError
@@ -71,13 +71,13 @@ def _reconcile(
         _wait(database, ends, before, progress, patience)
         with database.reading() as connection:
             known = _letters(connection)
-        log.judge(_unknown(known), dict.fromkeys(before, 0))
+        log.judge(_refused(known), dict.fromkeys(before, 0))
         with database.reading() as connection:
             _require_whole(connection, rules)
             now = database_now(connection)
             topic.read()
             known = _letters(connection)
-            log.judge(_unknown(known), before)
+            log.judge(_refused(known), before)
             found = topic.missing()
             found += compare_stream(connection, Judged(log, before), known)
             kept = Log(
@@ -177,10 +177,12 @@ def _letters(connection: Connection) -> dict[str, str]:
     return {row.origin: row.reason for row in connection.execute(select(letters.c.origin, letters.c.reason))}
 
 
-def _unknown(known: Mapping[str, str]) -> Iterator[Place]:
-    """The messages whose platform was not registered when they came; it may be by now."""
+def _refused(known: Mapping[str, str]) -> dict[Place, str]:
+    """The messages that could not be used when they came, and why: their platform was not registered, or their record was full."""
+    found: dict[Place, str] = {}
     for name, reason in known.items():
         topic, _, place = name.partition("/")
-        if reason == "unknown_platform" and topic == MESSAGES.name:
+        if reason in ("unknown_platform", "too_large") and topic == MESSAGES.name:
             partition, _, offset = place.partition("/")
-            yield int(partition), int(offset)
+            found[int(partition), int(offset)] = reason
+    return found

@@ -4,7 +4,7 @@ Every message is either in the record of its key afterwards, or was there alread
 same messages again, in whatever batches, changes nothing.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -13,8 +13,13 @@ from services.sla.rules import evaluate, order
 from shared.events import CaseEvent, Event, Tally, accept, decode_event, encode_event
 from shared.records import CaseRecord, DeadLetter, record_key
 from shared.rules import Ruleset
+from shared.topics import LARGEST_HISTORY, MESSAGES, MIB
 
 MISPLACED = "消息不在它的键所属的分区，请用 Kafka 默认的分区方法写入"
+
+TOO_LARGE = (
+    f"同一件留言（或同一平台的自报数）的全部事件超过 {LARGEST_HISTORY // MIB} MiB，放不下了；请核对平台是否反复推送"
+)
 
 
 class Message(NamedTuple):
@@ -89,17 +94,37 @@ def _add(
     bodies = {identity: encode_event(event) for event in events if (identity := (event.source, event.id)) in arrived}
     sorted_in = accept(bodies, (event for event, _ in arriving))
     letters = []
-    if sorted_in.conflicts:
-        conflicting = {id(event) for event in sorted_in.conflicts}
+    conflicting = {id(event) for event in sorted_in.conflicts}
+    if conflicting:
         letters = [
             DeadLetter(origin, "conflict", f"{event.platform}/{event.id} 已有内容不同的事件，以先到者为准", event)
             for event, origin in arriving
             if id(event) in conflicting
         ]
-    if not sorted_in.new:
+    new = sorted_in.new[: _fitting(events, sorted_in.new)]
+    if len(new) < len(sorted_in.new):
+        left = {(event.source, event.id) for event in sorted_in.new[len(new) :]}
+        letters += [
+            DeadLetter(origin, "too_large", TOO_LARGE, event)
+            for event, origin in arriving
+            if (event.source, event.id) in left and id(event) not in conflicting
+        ]
+    if not new:
         return None, letters
     revision = 1 if old is None else old.revision + 1
-    return _record(key, revision, (*events, *sorted_in.new), rules), letters
+    return _record(key, revision, (*events, *new), rules), letters
+
+
+def _fitting(events: Sequence[Event], new: Sequence[Event]) -> int:
+    """How many of the new ones, in their order, fit into the key's record. One that does not would stop all that come after it."""
+    if (len(events) + len(new)) * MESSAGES.max_bytes <= LARGEST_HISTORY:
+        return len(new)
+    room = LARGEST_HISTORY - sum(len(encode_event(event)) for event in events)
+    for number, event in enumerate(new):
+        room -= len(encode_event(event))
+        if room < 0:
+            return number
+    return len(new)
 
 
 def _record(key: str, revision: int, events: tuple[Event, ...], rules: Ruleset) -> CaseRecord:

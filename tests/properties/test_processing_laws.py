@@ -3,13 +3,16 @@ they mean, and each message that is not in one is a dead letter."""
 
 from collections.abc import Iterable, Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.sla import processing
 from services.sla.processing import Message, process, reevaluated
 from services.sla.rules import evaluate
 from shared.events import CaseEvent, Event, encode_event
 from shared.records import CaseRecord, decode_record, encode_record, record_key
+from shared.topics import CASES, LARGEST_HISTORY
 from tests.builders import at, event
 from tests.enginekit import tally
 from tests.properties.test_engine_laws import CHANGED, RULES, STORIES, Story, laws
@@ -113,3 +116,32 @@ def test_a_message_in_another_partition_than_its_keys_begins_no_record_there() -
     known = {record.key: record for record in process({}, arriving[:1], RULES).records}
     (record,) = process(known, arriving, RULES, lambda key: False).records  # one that stands there goes on
     assert len(record.events) == 2
+
+
+def test_what_does_not_fit_into_a_record_is_a_dead_letter_and_what_fits_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A record that Kafka does not take would stop its partition for good."""
+    said = [event(f"n{number}", "replied", "03-02 09:00", content=f"{number}" * 200) for number in range(6)]
+    size = len(encode_event(said[0]))
+    monkeypatch.setattr(processing, "LARGEST_HISTORY", 3 * size + size // 2)
+    other = event("o", "received", "03-01 09:00", subject="zk-2")
+    arriving = messages([*said, said[0], said[5], other])
+    records, letters = run([arriving])
+    assert [e.id for e in records[said[0].key].events] == ["n0", "n1", "n2"]
+    assert other.key in records
+    wanted = {f"liuyan.messages.v1/0/{offset}": "too_large" for offset in (3, 4, 5, 7)}
+    assert letters == wanted
+    one_by_one = run([[message] for message in arriving])
+    assert one_by_one[1] == wanted
+    assert {k: r.events for k, r in one_by_one[0].items()} == {k: r.events for k, r in records.items()}
+
+
+def test_the_largest_record_is_taken_by_its_topic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every event of it is ignored, or explained, at the greatest length."""
+    monkeypatch.setattr(processing, "LARGEST_HISTORY", LARGEST_HISTORY // 64)
+    many = [event(f"n{number}", "rated", "03-02 09:00", score=3) for number in range(2_000)]
+    (record,) = process({}, messages(many), RULES).records
+    history = sum(len(encode_event(e)) for e in record.events)
+    assert len(record.events) < 2_000
+    assert len(encode_record(record)) < CASES.max_bytes // 64, f"{len(encode_record(record)) / history}"
