@@ -1,4 +1,5 @@
-"""Records of cases into PostgreSQL by one alerts service, against a loop that only decodes them, and against writing row by row."""
+"""Records of cases into PostgreSQL by one alerts service, against a loop that only decodes them, and against writing row by row; then all of
+them again, by `liuyan rebuild`."""
 
 import random
 import time
@@ -13,6 +14,7 @@ from sqlalchemy import func, select, text
 from bench.measure import CATEGORIES, PLATFORMS, TEXT, event, one_core, pin, used
 from bench.stage import on_disk, stage
 from services.alerts.tables import consumer_positions
+from services.distributed.rebuild import rebuild
 from services.sla.processing import Message, process
 from shared.kafka import client
 from shared.records import CaseRecord, decode_record, encode_record
@@ -157,7 +159,12 @@ def main() -> None:
                 f" {single:,.0f} cases/s row by row: {rate / single:.1f} x",
                 flush=True,
             )
-        print(_sizes(found))
+        print(_sizes(found), flush=True)
+        with one_core(0):
+            done = rebuild(found.database, found.kafka, found.rules, lambda *_: None)
+        print(
+            f"rebuild, by the command alone: {done.cases:,} cases in {done.seconds:.0f} s, {done.cases / done.seconds:,.0f}/s"
+        )
 
 
 def _sizes(found: Cluster) -> str:
