@@ -158,7 +158,8 @@ class Ledger(faust.Table):  # type: ignore[type-arg]
             sent = await self._send(producer, partition, records)
             sent += [await producer.send(letter.topic, letter.value, letter.key) for letter in letters]
             await asyncio.gather(*sent)
-        self._values[partition].update(records)
+        # Copied: an encoder's bytes lie in more memory than they need, a quarter of it for all the time that they are held.
+        self._values[partition].update((key, bytes(memoryview(value))) for key, value in records)
 
     async def _send(
         self, producer: AIOKafkaProducer, partition: int, records: Sequence[tuple[bytes, bytes]]
