@@ -12,13 +12,13 @@ from typing import NoReturn
 
 import structlog
 
+from shared.exits import NOT_LIVE, UNFORESEEN
+
 logger = structlog.get_logger("loop")
 
 LOOK_SECONDS = 1.0
-NOT_LIVE = 71  # the exit code of a process that was found not to be live
 RETRY_SECONDS = 1.0
 STUCK_SECONDS = 60.0
-EXIT = 70  # EX_SOFTWARE: the supervisor starts the process again
 
 
 class FatalError(Exception):
@@ -33,7 +33,7 @@ class Loop:
         name: str,
         step: Callable[[], float],
         transient: tuple[type[Exception], ...],
-        die: Callable[[], NoReturn] = lambda: os._exit(EXIT),
+        die: Callable[[], NoReturn] = lambda: os._exit(UNFORESEEN),
     ) -> None:
         self.name, self._step, self._transient, self._die = name, step, transient, die
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)

@@ -5,11 +5,8 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 
-from kafka.errors import KafkaError
 from litestar import Litestar
 from sqlalchemy import Connection, func, select
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from services.alerts import queries
 from services.alerts.app import Reader, reading_routes
@@ -31,6 +28,7 @@ from services.compose.cases import cases_registry, evaluate_keys, evaluated, ope
 from services.compose.clock import SystemClock
 from services.distributed.database import AWAY
 from services.distributed.topics import TopicsCheck
+from services.distributed.troubles import TRANSIENT
 from shared.database import Postgres
 from shared.figures import Figures, tabulate
 from shared.http import health_routes
@@ -40,7 +38,7 @@ from shared.rules import Ruleset
 from shared.settings import Environment
 from shared.topics import SLA_GROUP
 
-TRANSIENT: tuple[type[Exception], ...] = (KafkaError, OSError, DBAPIError, PoolTimeoutError, consumer.TopicResetError)
+READING = (*TRANSIENT, consumer.TopicResetError)
 
 
 class AlertsService:
@@ -60,7 +58,7 @@ class AlertsService:
         self._registry.register(HorizonCollector(self._horizon))
         self._loops = (
             Loop("核对主题", self._topics.step, ()),
-            Loop("整理办件", self.reader.step, TRANSIENT),
+            Loop("整理办件", self.reader.step, READING),
             Loop("核对进度", Horizon(database, self._ends).step, TRANSIENT),
             Loop("到期检查", self._sweeper.step, TRANSIENT),
             Loop("发布提醒", Publisher(database, rules, self._outlet, self._figures_of).step, TRANSIENT),

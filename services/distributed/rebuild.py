@@ -9,10 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from kafka.errors import KafkaError
 from sqlalchemy import Connection, func, select
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from services.alerts.projection import Evaluated
 from services.alerts.stream import rebuild as stream
@@ -22,11 +19,11 @@ from services.alerts.stream.outlet import KafkaEnds
 from services.alerts.stream.records import histories
 from services.alerts.tables import cases
 from services.compose.cases import evaluate_keys, evaluated
+from services.distributed.troubles import TRANSIENT
 from shared.database import Connections
 from shared.rules import Ruleset
 from shared.topics import CASES, SLA_GROUP
 
-TRANSIENT = (KafkaError, OSError, DBAPIError, PoolTimeoutError)
 PATIENCE_SECONDS = 60.0
 RETRY_SECONDS = 1.0
 TELL_SECONDS = 1.0  # between two looks at how much is done: cases are counted for it

@@ -10,9 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from kafka.errors import KafkaError
 from sqlalchemy import Connection, select
-from sqlalchemy.exc import DBAPIError
 
 from services.alerts.stream.apply import database_now
 from services.alerts.stream.horizon import Offsets, projected, reached
@@ -30,7 +28,6 @@ from shared.topics import CASES, DEAD_LETTERS, MESSAGES, MIB, SLA_GROUP
 PATIENCE_SECONDS = 60.0
 LOOK_SECONDS = 0.5
 Progress = Callable[[str, int, int], None]
-TRANSIENT = (KafkaError, OSError, DBAPIError)
 
 
 class NotComparableError(Exception):

@@ -22,10 +22,9 @@ from services.distributed.broker import Broker
 from services.distributed.topics import create_missing
 from services.sla.partitions import partition_of
 from services.sla.processing import Message, process
-from services.sla.worker import watchdog
-from services.sla.worker.processor import EXIT
 from shared.deployment import load_ruleset
 from shared.events import Event, encode_event
+from shared.exits import NOT_LIVE, UNFORESEEN
 from shared.kafka import admin_client, client
 from shared.records import CaseRecord, decode_record
 from shared.rules import Ruleset
@@ -186,7 +185,7 @@ def test_a_stopped_process_that_comes_back_writes_nothing_any_more(own_kafka: Br
         one.send_signal(SIGCONT)
         feed(own_kafka, story("d"))
         until_done(own_kafka, rules)
-        assert one.poll() in (None, EXIT)
+        assert one.poll() in (None, UNFORESEEN)
 
 
 def test_changed_rules_reach_every_record_without_any_message(
@@ -337,7 +336,7 @@ def test_a_topic_that_was_made_anew_is_not_worked_on_until_somebody_says_from_wh
         assert running.wait(60) != 0
     before = latest(own_kafka)
     with worker(own_kafka, "one") as again:
-        assert again.wait(60) == watchdog.EXIT
+        assert again.wait(60) == NOT_LIVE
     assert latest(own_kafka) == before
 
 

@@ -21,6 +21,7 @@ from services.sla.worker.batches import Batch
 from services.sla.worker.health import Health
 from services.sla.worker.ledger import Ledger, Letter
 from services.sla.worker.watchdog import Watchdog
+from shared.exits import UNFORESEEN
 from shared.records import decode_record, encode_letter, encode_record
 from shared.rules import Ruleset
 from shared.topics import DEAD_LETTERS
@@ -30,7 +31,6 @@ logger = structlog.get_logger("sla")
 RETRY_SECONDS = 1.0
 READERS = 4  # partitions read back at once
 RECORDS_AT_ONCE = 500  # evaluated anew before messages have their turn
-EXIT = 70  # EX_SOFTWARE: the supervisor starts the process again
 
 Work = Callable[[Mapping[bytes, bytes]], Processed]
 
@@ -166,4 +166,4 @@ async def _or_die(work: Coroutine[Any, Any, None]) -> None:
 def die(reason: str) -> NoReturn:
     """End the process now: no `finally` of Faust may acknowledge what is not committed."""
     logger.error(reason, action="exit")
-    os._exit(EXIT)
+    os._exit(UNFORESEEN)

@@ -30,7 +30,7 @@ def run(
     listener: socket.socket | None = None,
     check_topics: Callable[[], str | None] = lambda: None,
 ) -> None:
-    """Blocks until a signal. On a failure it ends the process with its own exit code: `processor.EXIT` or `watchdog.EXIT`.
+    """Blocks until a signal. On a failure it ends the process with one of the codes of `shared.exits`.
 
     Where no broker answers, or the topics are not there, it waits: Faust would end, or have nothing to do for ever.
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import structlog
 
+from shared.exits import NOT_LIVE
 from shared.topics import MESSAGES
 
 logger = structlog.get_logger("sla")
@@ -22,7 +23,6 @@ ONE_BY_ONE_SECONDS = 300.0  # for a partition while others come on: they take tu
 STOPPING_SECONDS = 25.0
 UNSEEN_SECONDS = 30.0  # without a look, what was seen before says nothing any more
 LOOK_SECONDS = 1.0
-EXIT = 71
 
 
 def topic_reset(partition: int) -> str:
@@ -52,7 +52,7 @@ class Watchdog:
         self,
         patience: float = PATIENCE_SECONDS,
         seconds: Callable[[], float] = time.monotonic,
-        bite: Callable[[], None] = lambda: os._exit(EXIT),
+        bite: Callable[[], None] = lambda: os._exit(NOT_LIVE),
     ) -> None:
         self._patience, self._seconds, self._bite = patience, seconds, bite
         self._begun: dict[object, float] = {}
