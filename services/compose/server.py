@@ -1,7 +1,6 @@
 """Runs an HTTP application in this process, and stops in order: no new requests, the accepted ones finished, then what works behind it."""
 
 import asyncio
-import gc
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from litestar import Litestar
 
 from services.alerts.rooms import READING_THREADS
 from services.compose.front import Front
+from shared.cycles import search_seldom
 
 GRACE_SECONDS = 20
 WAITING_CONNECTIONS = 1_024
@@ -102,7 +102,6 @@ async def _run(
     while not server.started and not serving.done():
         await asyncio.sleep(0.01)
     if server.started:
-        gc.collect()
-        gc.freeze()  # what was built at the start stays: the collector need not look at it again and again
+        search_seldom()
         on_ready()
     await serving

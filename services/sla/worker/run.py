@@ -1,6 +1,5 @@
 """Runs the SLA processor in this process until SIGTERM or SIGINT."""
 
-import gc
 import signal
 import socket
 import threading
@@ -14,12 +13,11 @@ from services.sla.worker.libraries import quiet_libraries
 from services.sla.worker.lookout import Lookout
 from services.sla.worker.probe import serve
 from services.sla.worker.watchdog import Watchdog
+from shared.cycles import search_seldom
 from shared.rules import Ruleset
 from shared.topics import SLA_GROUP
 
 LOOK_SECONDS = 0.2
-COLLECT_AFTER = (50_000, 20, 100)
-"""Objects of a batch live for milliseconds and form no cycles: looking for some all the time took a quarter of the rate."""
 
 
 def run(
@@ -38,8 +36,7 @@ def run(
     topics (Chinese, one line), or raises when nobody answers; it is called now and then, in another thread.
     """
     quiet_libraries()
-    gc.freeze()
-    gc.set_threshold(*COLLECT_AFTER)
+    search_seldom()
     watchdog = Watchdog()
     health = Health(watchdog)
     app = make_app(bootstrap, instance, partitions, rules, watchdog, health)
