@@ -2,7 +2,7 @@
 
 from sqlalchemy import BigInteger, Boolean, Column, MetaData, Table
 
-from services.alerts.sql import Id, Text
+from services.alerts.sql import LONG, Id, Text
 
 metadata = MetaData()
 
@@ -11,7 +11,13 @@ records = Table(
     metadata,
     Column("key", Text, primary_key=True, comment="platform/subject; of a platform's tallies, the platform"),
     Column("revision", BigInteger, nullable=False),
-    Column("events", Text, nullable=False, comment="all of the key's events, a JSON array in the order of folding"),
+    Column(
+        "events",
+        Text,
+        nullable=False,
+        info=LONG,
+        comment="all of the key's events, a JSON array in the order of folding",
+    ),
     Column("refused", Text, comment="ids of those among them that stand under another key already, a JSON array"),
     comment="the newest record of each key: what any case is evaluated from, as of any instant",
 )
