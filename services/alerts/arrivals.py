@@ -1,6 +1,6 @@
 """What arrives, counted: events per platform and type, and the platforms' own tallies of their days."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
@@ -15,17 +15,19 @@ from shared.times import to_micros
 
 def record_events(connection: Connection, events: Iterable[BaseEvent], now: datetime) -> None:
     """Count accepted events per platform and type, and keep the tallies."""
-    counted: Counter[tuple[str, str]] = Counter()
-    last: dict[tuple[str, str], int] = {}
-    told: list[dict[str, Any]] = []
-    limit = to_micros(now)
+    found: defaultdict[tuple[str, type[BaseEvent]], list[BaseEvent]] = defaultdict(list)
     for event in events:
-        kind = (event.platform, event.name)
-        counted[kind] += 1
-        last[kind] = max(last.get(kind, 0), min(to_micros(event.time), limit))
-        if isinstance(event, Tally):
-            told.append(tally_row(event))
-    _count_events(connection, counted, last)
+        found[event.source, type(event)].append(event)
+    rows = []
+    told: list[dict[str, Any]] = []
+    for own in found.values():
+        last = min(max(event.time for event in own), now)
+        rows.append(
+            {"platform": own[0].platform, "type": own[0].name, "events": len(own), "last_time": to_micros(last)}
+        )
+        told.extend(tally_row(event) for event in own if isinstance(event, Tally))
+    rows.sort(key=lambda row: (row["platform"], row["type"]))
+    upsert(connection, event_counts, rows, add=("events",), latest=("last_time",))
     upsert(connection, tallies, told)
 
 
@@ -53,8 +55,3 @@ def tally_gaps(connection: Connection, now: datetime) -> dict[str, int]:
         if row.theirs is not None:
             gaps[row.platform] += row.theirs - row.ours
     return dict(gaps)
-
-
-def _count_events(connection: Connection, counted: Counter[tuple[str, str]], last: dict[tuple[str, str], int]) -> None:
-    rows = [{"platform": p, "type": t, "events": n, "last_time": last[p, t]} for (p, t), n in sorted(counted.items())]
-    upsert(connection, event_counts, rows, add=("events",), latest=("last_time",))

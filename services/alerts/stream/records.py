@@ -5,6 +5,7 @@ time under another message's number is found here: whoever came first keeps the 
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from sqlalchemy import Connection, select
 
 from services.alerts.sql import among, chunks, insert_missing, upsert
 from services.alerts.stream.tables import identities, letters, records
-from shared.events import CaseEvent, Event
+from shared.events import CaseEvent, Event, Tally
 from shared.records import DeadLetter
 from shared.times import from_micros, to_micros
 from shared.topics import CASES
@@ -64,13 +65,12 @@ def take(connection: Connection, arrived: Mapping[str, Arrived]) -> Taken:
     taken = Taken([], {}, [])
     rows = []
     for key, (record, events) in newer.items():
-        refused = {event.id for event in new[key] if holders.get(_ident(event), key) != key}
+        refused = {event.id for event in new[key] if holders.get(_ident(event), key) != key} if holders else set()
         taken.refused.extend(_letter(key, event, holders) for event in new[key] if event.id in refused)
         taken.new.extend(event for event in new[key] if event.id not in refused)
         refused |= _refused(kept.get(key))
-        used = [event for event in events if event.id not in refused]
         if "/" in key:
-            taken.histories[key] = [event for event in used if isinstance(event, CaseEvent)]
+            taken.histories[key] = _of_case(events, refused)
         rows.append(
             {
                 "key": key, "revision": record.revision, "events": bytes(record.events).decode(),
@@ -126,8 +126,11 @@ def histories(connection: Connection, keys: Iterable[str]) -> Iterator[tuple[str
 def _history(row: Any) -> list[CaseEvent]:
     if row is None:
         return []
-    refused = _refused(row)
-    return [event for event in _decode_events(row.events) if isinstance(event, CaseEvent) and event.id not in refused]
+    return _of_case(_decode_events(row.events), _refused(row))
+
+
+def _of_case(events: Iterable[Event], refused: AbstractSet[str]) -> list[CaseEvent]:
+    return [event for event in events if not isinstance(event, Tally) and event.id not in refused]
 
 
 def bury(connection: Connection, found: Sequence[DeadLetter], at: datetime) -> None:
