@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -35,7 +34,7 @@ from sqlalchemy import (
 from services.alerts.sql import chunks, run_many
 from services.sla.partitions import partition_of
 from shared.events import CaseEvent, Event, decode_event, encode_event
-from shared.records import record_key
+from shared.records import ForeignError, read_event, record_key
 from shared.rules import Ruleset
 from shared.topics import MESSAGES
 
@@ -110,8 +109,8 @@ class RawLog:
 
     def _read(self, partition: int, record: Any) -> Event | str:
         try:
-            event: Event = decode_event(record.value or b"")
-        except (msgspec.DecodeError, UnicodeError):
+            event = read_event(record.value)
+        except ForeignError:
             return "undecodable"
         if event.platform not in self._rules.registry:
             return "unknown_platform"

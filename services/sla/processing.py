@@ -7,11 +7,9 @@ same messages again, in whatever batches, changes nothing.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-import msgspec
-
 from services.sla.rules import evaluate, order
-from shared.events import CaseEvent, Event, Tally, accept, decode_event, encode_event
-from shared.records import CaseRecord, DeadLetter, record_key
+from shared.events import CaseEvent, Event, Tally, accept, encode_event
+from shared.records import CaseRecord, DeadLetter, ForeignError, read_event, record_key
 from shared.rules import Ruleset
 from shared.topics import LARGEST_HISTORY, MESSAGES, MIB
 
@@ -76,8 +74,8 @@ def reevaluated(record: CaseRecord, rules: Ruleset) -> CaseRecord | None:
 
 def _read(message: Message, rules: Ruleset) -> Event | DeadLetter:
     try:
-        event: Event = decode_event(message.value or b"")
-    except (msgspec.DecodeError, UnicodeError):
+        event = read_event(message.value)
+    except ForeignError:
         return DeadLetter(message.origin, "undecodable", "不是本系统写下的事件，请核对是谁写入了这个主题")
     if event.platform not in rules.registry:
         return DeadLetter(message.origin, "unknown_platform", "登记表里没有这个平台，请核对登记表", event)

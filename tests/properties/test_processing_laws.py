@@ -106,6 +106,28 @@ def test_what_cannot_be_used_is_a_dead_letter_with_its_origin_and_the_rest_goes_
     assert [record.case is None for record in done.records] == [False, True]
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'{"x":' * 50_000,
+        *(encode_event(event("a", "received", "03-01 09:00")).replace(b"2022-03-01T09:00:00+08:00", time) for time in (
+            b"2022-03-01T09:00:00", b"2022-03-01T01:00:00Z", b"0001-01-01T00:00:00+08:00", b"9999-12-31T23:59:59+08:00",
+            b"2000-12-31T23:59:59+08:00", b"2050-01-01T00:00:00+08:00",
+        )),
+        encode_event(event("a", "received", "03-01 09:00")).replace(b"/platforms/", b"+platforms+"),
+        encode_event(tally("t-1", at("04-01 09:00"), "2022-04-01", 3)).replace(b"2022-04-01\"", b"9999-12-31\""),
+    ],
+)  # fmt: skip
+def test_what_the_door_would_not_have_settled_so_stops_nobody(value: bytes) -> None:
+    """Written by somebody else: the processor would have died of most of them, again at every start."""
+    known = [event("a", "received", "03-01 09:00"), tally("t-1", at("04-01 09:00"), "2022-04-01", 3)]
+    assert all(encode_event(found) != value for found in known)
+    for key in {record_key(found) for found in known}:
+        done = process({}, [*messages(known), Message(key.encode(), value, "t/0/9")], RULES)
+        assert [(letter.origin, letter.reason) for letter in done.letters] == [("t/0/9", "undecodable")]
+        assert [len(record.events) for record in done.records] == [1, 1]
+
+
 def test_a_message_in_another_partition_than_its_keys_begins_no_record_there() -> None:
     arriving = messages([event("a", "received", "03-01 09:00"), event("b", "accepted", "03-01 10:00")])
     done = process({}, arriving, RULES, lambda key: False)
