@@ -178,11 +178,13 @@ def test_other_rules_end_what_this_process_does(stream: Stream) -> None:
 
 def test_what_nobody_of_us_wrote_is_buried_and_the_rest_is_not_held_up(stream: Stream) -> None:
     stream.write(received(1))
-    stream.values[CASES.name] += [b"{", None, b"\xff"]
+    deep = b"[" * 50_000
+    without = b'{"key":"zhenkang/s3","revision":1,"events":' + b'[{"type":"liuyan.message.received.v1","x":' + deep
+    stream.values[CASES.name] += [b"{", None, b"\xff", b'{"x":' + deep, without]
     stream.write(received(2))
-    assert stream.apply() == 5
+    assert stream.apply() == 7
     assert stream.keys() == {"zhenkang/s1", "zhenkang/s2"}
-    assert stream.letters() == [(f"{CASES.name}/0/{n}", "undecodable") for n in (1, 2, 3)]
+    assert stream.letters() == [(f"{CASES.name}/0/{n}", "undecodable") for n in (1, 2, 3, 4, 5)]
 
 
 def test_a_record_that_cannot_be_projected_is_buried_alone(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,9 +221,10 @@ def test_trouble_of_the_database_is_no_record_s_fault(stream: Stream, monkeypatc
 
 def test_dead_letters_are_kept_once_however_often_they_come(stream: Stream) -> None:
     letter = DeadLetter("m/0/7", "conflict", "已有内容不同的事件", received(1))
-    stream.values[DEAD_LETTERS.name] += [encode_letter(letter), encode_letter(letter), b"rubbish"]
-    assert stream.apply(DEAD_LETTERS.name) == 3
-    assert stream.letters() == [(f"{DEAD_LETTERS.name}/0/2", "undecodable"), ("m/0/7", "conflict")]
+    stream.values[DEAD_LETTERS.name] += [encode_letter(letter), encode_letter(letter), b"rubbish", b'{"x":' * 50_000]
+    assert stream.apply(DEAD_LETTERS.name) == 4
+    undecodable = [(f"{DEAD_LETTERS.name}/0/{n}", "undecodable") for n in (2, 3)]
+    assert stream.letters() == [*undecodable, ("m/0/7", "conflict")]
     with stream.database.reading() as connection:
         assert [found.event for _, found in buried(connection) if found.origin == "m/0/7"] == [received(1)]
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-import msgspec
 import structlog
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy.exc import DataError
@@ -22,7 +21,7 @@ from services.alerts.stream.tables import state
 from shared.database import Connections
 from shared.events import CaseEvent
 from shared.loops import FatalError
-from shared.records import DeadLetter, decode_letter
+from shared.records import FOREIGN, DeadLetter, decode_letter
 from shared.rules import Ruleset
 from shared.times import SHANGHAI
 from shared.topics import CASES
@@ -37,7 +36,7 @@ nobody shares it, which under load is never; here he is the next."""
 READING, PROJECTING = "reading", "projecting"
 """Of a rebuild: all records are read before any case is projected, because the topic may hold earlier ones of a case, too:
 projected one after the other, they would clear its alerts and raise them again. Nothing is due meanwhile."""
-UNUSABLE = (DataError, msgspec.DecodeError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
+UNUSABLE = (DataError, *FOREIGN, ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
 """What a record may be the reason of: anything else is trouble that has nothing to do with it."""
 
 
@@ -193,5 +192,5 @@ def _singles(batch: Batch) -> Iterator[Batch]:
 def _decoded(topic: str, value: bytes | None, origin: str) -> Arrived | DeadLetter:
     try:
         return decode_arrived(value or b"") if topic == CASES.name else decode_letter(value or b"")
-    except (msgspec.DecodeError, UnicodeError):
+    except FOREIGN:
         return DeadLetter(origin, "undecodable", "不是本系统写下的记录，请核对是谁写入了这个主题")
