@@ -1,5 +1,6 @@
 """The alerts service's transactions on PostgreSQL: records in, once and whole; what cannot be used is buried alone; alerts go out once."""
 
+import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -46,7 +47,7 @@ from shared.figures import Figures, tabulate
 from shared.records import CaseRecord, DeadLetter, encode_letter, encode_record, record_key
 from shared.rules import Ruleset
 from shared.topics import ALERTS, CASES, DEAD_LETTERS, RATES
-from tests.builders import event, ruleset
+from tests.builders import at, event, ruleset
 from tests.enginekit import tally
 from tests.postgres import Server
 from tests.service import until
@@ -203,6 +204,21 @@ def test_a_record_that_cannot_be_projected_is_buried_alone(stream: Stream, monke
     ((origin, reason),) = stream.letters()
     assert (origin.rpartition("/")[0], reason) == (f"{CASES.name}/0", "unusable")
     assert stream.apply(first=0) == 0, "all of it is behind us"
+
+
+def test_texts_that_no_index_takes_and_rows_told_twice_hold_nothing_up(stream: Stream) -> None:
+    """The database calls these neither errors of data nor of integrity; tried again and again they would stop the partition."""
+    letter = DeadLetter(random.Random(0).randbytes(10_000).hex(), "conflict", "…")  # noqa: S311 - nothing secret
+    stream.values[DEAD_LETTERS.name] += [encode_letter(letter), encode_letter(DeadLetter("m/0/7", "conflict", "…"))]
+    assert stream.apply(DEAD_LETTERS.name) == 2
+    counted = encode_event(tally("t", at("03-02 00:00"), "2022-03-01", 3)).decode()
+    stream.values[CASES.name].append(f'{{"key":"zhenkang","revision":1,"events":[{counted},{counted}]}}'.encode())
+    stream.write(received(1))
+    assert stream.apply() == 2
+    assert stream.keys() == {"zhenkang/s1"}
+    assert stream.letters() == [
+        (f"{CASES.name}/0/0", "unusable"), (f"{DEAD_LETTERS.name}/0/0", "unusable"), ("m/0/7", "conflict"),
+    ]  # fmt: skip
 
 
 def test_trouble_of_the_database_is_no_record_s_fault(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import structlog
 from sqlalchemy import Connection, func, select, update
-from sqlalchemy.exc import DataError
+from sqlalchemy.exc import DataError, DBAPIError
 
 from services.alerts.arrivals import record_events
 from services.alerts.intake import Step, advance
@@ -37,7 +37,14 @@ READING, PROJECTING = "reading", "projecting"
 """Of a rebuild: all records are read before any case is projected, because the topic may hold earlier ones of a case, too:
 projected one after the other, they would clear its alerts and raise them again. Nothing is due meanwhile."""
 UNUSABLE = (DataError, *FOREIGN, ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
-"""What a record may be the reason of: anything else is trouble that has nothing to do with it."""
+STATES = ("21", "22", "54")
+"""The same in SQL: a row told twice, a value that a column does not take, a text that no index takes."""
+
+
+def unusable(error: Exception) -> bool:
+    """Whether a record may be the reason of it: anything else is trouble that has nothing to do with it."""
+    state = getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
+    return isinstance(error, UNUSABLE) or (state is not None and str(state)[:2] in STATES)
 
 
 class Fetched(NamedTuple):
@@ -119,7 +126,9 @@ class Projector:
         """
         try:
             return self._apply(batches)
-        except UNUSABLE:
+        except Exception as error:
+            if not unusable(error):
+                raise
             logger.exception("一批记录未能整理，改为逐个整理", action="batch_split")
             return self._one_by_one(batches)
 
@@ -129,7 +138,9 @@ class Projector:
             for single in _singles(batch):
                 try:
                     done += self._apply([single])
-                except UNUSABLE as error:
+                except Exception as error:
+                    if not unusable(error):
+                        raise
                     done += self._give_up(single, error)
         return done
 
