@@ -1,6 +1,7 @@
 """What the services exchange on the streams beside events: the record of a case, and a dead letter. Frozen values."""
 
 from datetime import date, datetime
+from typing import Annotated
 
 import msgspec
 from msgspec import Struct
@@ -31,15 +32,16 @@ def read_event(value: bytes | None) -> Event:
         event: Event = decode_event(value or b"")
     except FOREIGN as error:
         raise ForeignError from error
-    if not event.source.startswith(SOURCE_PREFIX) or event.time.utcoffset() != _OFFSET:
-        raise ForeignError
-    if not _FIRST <= event.time < _AFTER or (isinstance(event, Tally) and not _known(event.data.date)):
+    if not _settled(event):
         raise ForeignError
     return event
 
 
-def _known(day: date) -> bool:
-    return FIRST_YEAR <= day.year <= LAST_YEAR
+def _settled(event: Event) -> bool:
+    if not event.source.startswith(SOURCE_PREFIX) or event.time.utcoffset() != _OFFSET:
+        return False
+    day = event.data.date if isinstance(event, Tally) else None
+    return _FIRST <= event.time < _AFTER and (day is None or FIRST_YEAR <= day.year <= LAST_YEAR)
 
 
 class CaseRecord(Struct, frozen=True):
@@ -65,6 +67,45 @@ class CaseRecord(Struct, frozen=True):
 encode_record = msgspec.json.Encoder(order="deterministic").encode
 """CaseRecord -> canonical bytes."""
 decode_record = msgspec.json.Decoder(CaseRecord).decode
+
+
+LAST_REVISION = 2**62  # a key has fewer, and the tables' integers hold it
+
+
+class RecordHead(Struct, frozen=True):
+    """Of a record, what can be told without decoding all of it."""
+
+    key: str
+    revision: Annotated[int, msgspec.Meta(ge=1, le=LAST_REVISION)]
+    ruleset: str
+    events: msgspec.Raw
+
+
+_decode_head = msgspec.json.Decoder(RecordHead).decode
+
+
+def read_head(key: bytes | None, value: bytes | None) -> RecordHead:
+    """The head of a record from the topic of records, into which others can write, too. Raises ForeignError."""
+    try:
+        head = _decode_head(value or b"")
+    except FOREIGN as error:
+        raise ForeignError from error
+    if head.key.encode() != key:
+        raise ForeignError
+    return head
+
+
+def read_record(key: bytes, value: bytes) -> CaseRecord:
+    """A record under its key; one with events that nobody of us would have written there comes without any. Raises ForeignError
+    where there is no head."""
+    head = read_head(key, value)
+    try:
+        record = decode_record(value)
+    except FOREIGN:
+        record = None
+    if record is None or not all(_settled(event) and record_key(event) == head.key for event in record.events):
+        return CaseRecord(head.key, head.revision, "", (), None)
+    return record
 
 
 class DeadLetter(Struct, frozen=True):

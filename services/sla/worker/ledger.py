@@ -13,16 +13,32 @@ invents a record:
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import faust
+import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from faust.types import TP
 
+from shared.records import ForeignError, read_head
 from shared.topics import CASES
+
+logger = structlog.get_logger("sla")
 
 REQUEST_SECONDS = 20  # how long one request to the broker may take
 RECORD_BYTES = CASES.max_bytes  # the largest record: all the events of a case
+
+
+def own(records: Sequence[Any]) -> list[tuple[bytes, bytes]]:
+    """Of what was read of the topic, what this system writes there. What others wrote under a key does not take the place of its
+    record, and does not stop whoever reads."""
+    found = []
+    for record in records:
+        with suppress(ForeignError):
+            read_head(record.key, record.value)
+            found.append((record.key, record.value))
+    return found
 
 
 class Place(NamedTuple):
@@ -129,6 +145,7 @@ class Ledger(faust.Table):  # type: ignore[type-arg]
 
     async def _read_back(self, partition: int, alive: Callable[[], None]) -> dict[bytes, bytes]:
         values: dict[bytes, bytes] = {}
+        foreign = 0
         tp = TopicPartition(self.changelog_topic_name, partition)
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self.place.bootstrap,
@@ -145,10 +162,19 @@ class Ledger(faust.Table):  # type: ignore[type-arg]
             end = (await consumer.end_offsets([tp]))[tp]
             while await consumer.position(tp) < end:
                 for records in (await consumer.getmany(tp, timeout_ms=200)).values():
-                    values.update((record.key, record.value) for record in records)
+                    taken = own(records)
+                    values.update(taken)
+                    foreign += len(records) - len(taken)
                     alive()
         finally:
             await consumer.stop()
+        if foreign:
+            logger.error(
+                "主题里有别人写下的记录，没有采用；请核对是谁写入了这个主题，并运行 liuyan reconcile",
+                action="records_foreign",
+                partition=partition,
+                records=foreign,
+            )
         return values
 
     async def put(self, partition: int, records: Sequence[tuple[bytes, bytes]], letters: Sequence[Letter] = ()) -> None:

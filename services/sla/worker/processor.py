@@ -11,7 +11,6 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
-import msgspec
 import structlog
 from aiokafka.errors import KafkaError, ProducerFenced
 
@@ -22,7 +21,7 @@ from services.sla.worker.health import Health
 from services.sla.worker.ledger import Ledger, Letter
 from services.sla.worker.watchdog import Watchdog
 from shared.exits import UNFORESEEN
-from shared.records import decode_record, encode_letter, encode_record
+from shared.records import encode_letter, encode_record, read_head, read_record
 from shared.rules import Ruleset
 from shared.topics import DEAD_LETTERS
 
@@ -33,15 +32,6 @@ READERS = 4  # partitions read back at once
 RECORDS_AT_ONCE = 500  # evaluated anew before messages have their turn
 
 Work = Callable[[Mapping[bytes, bytes]], Processed]
-
-
-class _Head(msgspec.Struct):
-    """Of a record, what tells the rules it was computed with."""
-
-    ruleset: str
-
-
-ruleset_of = msgspec.json.Decoder(_Head).decode
 
 
 class Processor:
@@ -86,7 +76,7 @@ class Processor:
 
     def _process(self, partition: int, messages: Sequence[Message], values: Mapping[bytes, bytes]) -> Processed:
         keys = {message.key for message in messages if message.key in values}
-        known = {record.key: record for record in (decode_record(values[key]) for key in keys if key is not None)}
+        known = {record.key: record for record in (read_record(key, values[key]) for key in keys if key is not None)}
         return process(
             known, messages, self._rules, lambda key: partition_of(key.encode(), self._partitions) == partition
         )
@@ -118,8 +108,9 @@ class Processor:
 
     def _anew(self, keys: Sequence[bytes], values: Mapping[bytes, bytes]) -> Processed:
         """Of these, those that are of other rules."""
-        outdated = (values[key] for key in keys if ruleset_of(values[key]).ruleset != self._rules.hash)
-        found = (reevaluated(decode_record(value), self._rules) for value in outdated)
+        outdated = (key for key in keys if read_head(key, values[key]).ruleset != self._rules.hash)
+        records = (read_record(key, values[key]) for key in outdated)
+        found = (reevaluated(record, self._rules) for record in records if record.events)
         return Processed([record for record in found if record is not None], [])
 
     async def _until_committed(self, partition: int, work: Work) -> Processed:
