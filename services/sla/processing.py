@@ -66,8 +66,8 @@ def process(
 
 
 def reevaluated(record: CaseRecord, rules: Ruleset) -> CaseRecord | None:
-    """The record under these rules; None when it is of them already."""
-    if record.ruleset == rules.hash:
+    """The record under these rules; None when it is of them already, or of a platform that they do not know."""
+    if record.ruleset == rules.hash or record.key.partition("/")[0] not in rules.registry:
         return None
     return _record(record.key, record.revision + 1, record.events, rules)
 

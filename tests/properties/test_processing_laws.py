@@ -3,6 +3,7 @@ they mean, and each message that is not in one is a dead letter."""
 
 from collections.abc import Iterable, Sequence
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -86,6 +87,15 @@ def test_other_rules_give_the_next_revision_with_the_same_events(story: Story) -
         assert (changed.revision, changed.ruleset) == (record.revision + 1, CHANGED.hash)
         assert changed.events == record.events
         assert reevaluated(changed, CHANGED) is None
+
+
+def test_a_record_of_a_platform_that_the_registry_lacks_stays_as_it_is() -> None:
+    """Taken out of the file, or written by somebody else: the processor would have died of it at every start."""
+    known = event("a", "received", at("03-01 09:00"))
+    (record,) = process({}, messages([known]), RULES).records
+    gone = msgspec.structs.replace(known, source="/platforms/gone")
+    assert reevaluated(msgspec.structs.replace(record, key="gone/zk-1", ruleset="x", events=(gone,)), RULES) is None
+    assert reevaluated(msgspec.structs.replace(record, key="gone", ruleset="x", events=(gone,)), RULES) is None
 
 
 def test_what_cannot_be_used_is_a_dead_letter_with_its_origin_and_the_rest_goes_on() -> None:
