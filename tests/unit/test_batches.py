@@ -79,6 +79,34 @@ def test_a_fetch_of_what_is_done_long_ago_is_of_another_topic(monkeypatch: pytes
         asyncio.run(once())
 
 
+def test_what_is_read_again_while_it_is_worked_on_is_of_the_same_topic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read again from what is committed, while batches from before are being done: these were told as another topic's, and ended
+    the process; and what was cut otherwise the second time was never acknowledged."""
+    found = consumer({FIRST: 10})
+    log = [SimpleNamespace(offset=offset) for offset in range(10, 13)]
+    earlier = batch(FIRST, 10, 15)
+
+    async def fetch(self: BatchConsumer, timeout: float) -> Any:
+        return {FIRST: log}, {FIRST}
+
+    async def room(self: BatchConsumer, tp: TP) -> bool:
+        return True
+
+    async def once() -> list[Any]:
+        return [piece async for _, piece in found.getmany(1.0)]
+
+    found.app = cast(Any, SimpleNamespace(consumer_generation_id=1))
+    monkeypatch.setattr(BatchConsumer, "_wait_next_records", fetch)
+    monkeypatch.setattr(BatchConsumer, "_room", room)
+    found.done(earlier)
+    assert found.reached() == {0: 15}
+    (again,) = asyncio.run(once())
+    found.done(again)
+    assert found.reached() == {0: 15}
+    found.done(batch(FIRST, 13, 20))
+    assert found.reached() == {0: 20}
+
+
 def test_what_was_fetched_and_not_handed_on_is_fetched_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A fetch may come back before the position is known, at the start say: what it brought must not be passed over."""
     found = consumer({})

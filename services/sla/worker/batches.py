@@ -84,7 +84,9 @@ class BatchConsumer(driver.Consumer):
         with ack_lock:
             batch.acked = True
             self._unacked_messages.discard(batch)
-            if self._reached.get(batch.tp) == batch.begin:
+            if (
+                batch.begin <= self._reached.get(batch.tp, -1) < batch.end
+            ):  # more than its beginning, when it was read again
                 self._reached[batch.tp] = batch.end
                 self._n_acked += len(batch.records)
         notify(self._waiting_for_ack)
@@ -100,7 +102,9 @@ class BatchConsumer(driver.Consumer):
         for tp, records in (fetched or {}).items():
             if tp not in self._sent or (active is not None and tp not in active):
                 return
-            if records[-1].offset < self._reached.get(tp, 0):
+            if records[-1].offset < min(
+                self._sent[tp], self._reached.get(tp, 0)
+            ):  # read again is also what is handed on again
                 raise TopicResetError(tp.partition)
             if not self._follows(tp, records[0].offset):
                 return
