@@ -51,9 +51,9 @@ def up(data: Path, port: int = 0, seconds: float = UP_SECONDS) -> Broker:
         return running
     program, lib = java(), jars()
     data.mkdir(parents=True, exist_ok=True)
-    chosen = _free_port(port)
+    chosen, controller = _two_ports(port)
     config = data.resolve() / "server.properties"
-    config.write_text(properties(data.resolve(), chosen, _free_port()), encoding="utf-8")
+    config.write_text(properties(data.resolve(), chosen, controller), encoding="utf-8")
     command = [program, f"-Dlog4j2.configurationFile={FOLDER / 'log4j2.properties'}", "-cp", f"{lib}/*"]
     if not (data / "kafka" / "meta.properties").exists():
         _format(command, config)
@@ -168,9 +168,15 @@ def _wait(condition: Callable[[], bool], seconds: float, otherwise: str) -> None
         threading.Event().wait(A_MOMENT)
 
 
-def _free_port(wanted: int = 0) -> int:
+def _two_ports(wanted: int) -> tuple[int, int]:
+    """For clients, `_free_port`; and another one for the controller, which nobody listens on yet either."""
+    chosen = _free_port(wanted)
+    return chosen, _free_port(0, other_than=chosen)
+
+
+def _free_port(wanted: int, other_than: int = 0) -> int:
     """The port if it is free; for 0 some free one of those that no outgoing connection is given, so that it stays free in an outage."""
-    tried = [wanted] if wanted else random.sample(PORTS, 100)
+    tried = [wanted] if wanted else [port for port in random.sample(PORTS, min(100, len(PORTS))) if port != other_than]
     for port in tried:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

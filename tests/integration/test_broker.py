@@ -98,6 +98,17 @@ def test_a_port_that_is_taken_is_told_in_one_line(tmp_path: Path) -> None:
 # What the machine lacks
 
 
+def test_the_controller_never_gets_the_port_of_the_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Started again on its port, nobody listens on which yet, a broker drew it a second time, and did not start."""
+    with socket.socket() as first, socket.socket() as second:
+        for probe in (first, second):
+            probe.bind((broker.HOST, 0))
+        free = first.getsockname()[1], second.getsockname()[1]
+    monkeypatch.setattr(broker, "PORTS", free)
+    for wanted in (*free, 0) * 4:
+        assert set(broker._two_ports(wanted)) == set(free)
+
+
 def test_missing_maven_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "pom.xml").write_text("<project/>")
     monkeypatch.setenv("PATH", str(tmp_path))
