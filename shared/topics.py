@@ -40,8 +40,12 @@ class Topic(Struct, frozen=True):
             "min.insync.replicas": str(min_isr),
             "unclean.leader.election.enable": "false",
             "max.message.bytes": str(self.max_bytes),
+            "compression.type": "producer",
         }
 
+
+READABLE = ("producer", "gzip", "uncompressed")
+"""How the brokers may compress. Of the others the services have no libraries: a record once written so could never be read."""
 
 MESSAGES = Topic("liuyan.messages.v1", "platform/subject", 12, "delete", FOREVER, 2 * MIB)
 CASES = Topic("liuyan.cases.v1", "platform/subject", 12, "compact", FOREVER, 16 * MIB)

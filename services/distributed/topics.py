@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from shared.kafka import admin_client
 from shared.settings import Environment
-from shared.topics import MIN_ISR, REPLICATION, TOPICS, Topic
+from shared.topics import MIN_ISR, READABLE, REPLICATION, TOPICS, Topic
 
 logger = structlog.get_logger("topics")
 
@@ -106,7 +106,9 @@ def _compare(topic: Topic, found: Existing | None, environment: Environment) -> 
 
 
 def _good(key: str, wanted: str, value: str) -> bool:
-    """Longer retention and larger records than asked for are no fault."""
+    """Longer retention and larger records than asked for are no fault, nor is a compression that the services can read."""
+    if key == "compression.type":
+        return value in READABLE
     if key in ("retention.ms", "retention.bytes", "max.message.bytes") and wanted != "-1":
         return value == "-1" or int(value or 0) >= int(wanted)
     return value == wanted

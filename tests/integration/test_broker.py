@@ -280,7 +280,14 @@ def test_a_cluster_as_it_should_be_has_no_differences() -> None:
 
 
 def test_longer_retention_larger_records_and_more_copies_are_none() -> None:
-    found = good(**{"max.message.bytes": str(10**8), "min.insync.replicas": "3", "retention.ms": "-1"})
+    found = good(
+        **{
+            "compression.type": "gzip",
+            "max.message.bytes": str(10**8),
+            "min.insync.replicas": "3",
+            "retention.ms": "-1",
+        }
+    )
     assert differences(found, "production") == []
 
 
@@ -289,6 +296,7 @@ def test_longer_retention_larger_records_and_more_copies_are_none() -> None:
     [
         ("cleanup.policy", "compact,delete"), ("retention.ms", "604800000"), ("retention.bytes", "1000"),
         ("max.message.bytes", "1000"), ("min.insync.replicas", "1"), ("unclean.leader.election.enable", "true"),
+        ("compression.type", "zstd"), ("compression.type", "lz4"), ("compression.type", "snappy"),
     ],
 )  # fmt: skip
 def test_each_part_is_compared(key: str, value: str) -> None:
