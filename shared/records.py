@@ -1,5 +1,6 @@
 """What the services exchange on the streams beside events: the record of a case, and a dead letter. Frozen values."""
 
+import re
 from datetime import date, datetime
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from shared.times import FIRST_YEAR, LAST_YEAR, SHANGHAI, midnight
 FOREIGN = (msgspec.DecodeError, UnicodeError, RecursionError)
 """What decoding bytes that others have written may raise: broken, of other members, not UTF-8, nested without end."""
 _FIRST, _AFTER = midnight(date(FIRST_YEAR, 1, 1)), midnight(date(LAST_YEAR + 1, 1, 1))
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _OFFSET = SHANGHAI.utcoffset(None)
 
 
@@ -27,12 +29,13 @@ def record_key(event: Event) -> str:
 
 def read_event(value: bytes | None) -> Event:
     """An event from the topic of events, into which others can write, too. Raises ForeignError unless it is as the door settles it:
-    times without an offset, or in years without a calendar, would end whoever computes with them."""
+    times without an offset, or in years without a calendar, would end whoever computes with them,
+    and texts with a NUL are not taken by PostgreSQL."""
     try:
         event: Event = decode_event(value or b"")
     except FOREIGN as error:
         raise ForeignError from error
-    if not _settled(event):
+    if not _settled(event) or (value and b"\\u0000" in value and _NUL.search(value)):
         raise ForeignError
     return event
 

@@ -125,6 +125,8 @@ def test_what_cannot_be_used_is_a_dead_letter_with_its_origin_and_the_rest_goes_
             b"2000-12-31T23:59:59+08:00", b"2050-01-01T00:00:00+08:00",
         )),
         encode_event(event("a", "received", "03-01 09:00")).replace(b"/platforms/", b"+platforms+"),
+        encode_event(event("a", "replied", "03-01 09:00", content="\x00")),
+        encode_event(event("a", "replied", "03-01 09:00", content="\\\\\x00")),
         encode_event(tally("t-1", at("04-01 09:00"), "2022-04-01", 3)).replace(b"2022-04-01\"", b"9999-12-31\""),
     ],
 )  # fmt: skip
@@ -136,6 +138,11 @@ def test_what_the_door_would_not_have_settled_so_stops_nobody(value: bytes) -> N
         done = process({}, [*messages(known), Message(key.encode(), value, "t/0/9")], RULES)
         assert [(letter.origin, letter.reason) for letter in done.letters] == [("t/0/9", "undecodable")]
         assert [len(record.events) for record in done.records] == [1, 1]
+
+
+def test_a_text_that_only_spells_a_nul_is_one_like_others() -> None:
+    spelled = event("a", "replied", "03-01 09:00", content="\\u0000 \\\\u0000")
+    assert [record.events for record in process({}, messages([spelled]), RULES).records] == [(spelled,)]
 
 
 def test_a_message_in_another_partition_than_its_keys_begins_no_record_there() -> None:
