@@ -1,29 +1,75 @@
-"""How what was read is shared out over the transactions that apply it at once."""
+"""A lane applies what it is given, one transaction after the other, while the reader reads on."""
 
-from hypothesis import given
-from hypothesis import strategies as st
+import threading
+from collections.abc import Iterator, Sequence
 
-from services.alerts.stream.apply import Batch, Fetched
-from services.alerts.stream.consumer import LANE_RECORDS, LANES, lanes
+import pytest
 
-
-def batch(partition: int, records: int) -> Batch:
-    return Batch("cases", partition, 1, 0, records + 1, [Fetched(offset, b"") for offset in range(records)])
-
-
-@given(st.lists(st.integers(0, 3 * LANE_RECORDS), min_size=1, max_size=12))
-def test_every_partition_is_in_one_lane_as_a_whole(sizes: list[int]) -> None:
-    batches = [batch(partition, size) for partition, size in enumerate(sizes)]
-    found = lanes(batches)
-    assert sorted(each.partition for lane in found for each in lane) == list(range(len(sizes)))
-    assert 1 <= len(found) <= LANES
-    assert all(found)
+from services.alerts.stream.apply import Batch
+from services.alerts.stream.lanes import AT_MOST, Lane
+from tests.service import PATIENCE, until
 
 
-def test_little_is_one_transaction() -> None:
-    assert len(lanes([batch(number, LANE_RECORDS // 8) for number in range(12)])) == 1
+def batch(number: int) -> Batch:
+    return Batch("cases", 0, 1, number, number + 1, [])
 
 
-def test_much_is_shared_out_evenly() -> None:
-    first, second = lanes([batch(0, 900), batch(1, 500), batch(2, 400)])
-    assert [sum(len(each.records) for each in lane) for lane in (first, second)] == [900, 900]
+class Projector:
+    """Waits to be let on before each transaction, and fails at those named."""
+
+    def __init__(self) -> None:
+        self.room = threading.Semaphore(0)
+        self.failing: set[int] = set()
+        self.begun: list[int] = []
+
+    def apply(self, batches: Sequence[Batch]) -> int:
+        assert self.room.acquire(timeout=PATIENCE)
+        first = batches[0].first_offset
+        self.begun.append(first)
+        if first in self.failing:
+            raise OSError
+        return len(batches)
+
+
+@pytest.fixture
+def projector() -> Projector:
+    return Projector()
+
+
+@pytest.fixture
+def lane(projector: Projector) -> Iterator[Lane]:
+    found = Lane(projector.apply)
+    yield found
+    projector.room.release(AT_MOST)
+    found.close()
+
+
+def test_whoever_gives_goes_on_at_once_and_is_told_later_what_is_applied(projector: Projector, lane: Lane) -> None:
+    assert lane.give([batch(0)]) == lane.give([batch(1)]) == lane.applied() == []
+    projector.room.release(2)
+    told: list[Batch] = []
+    until(lambda: told.extend(lane.applied()) or len(told) == 2, "both are applied")
+    assert told == [batch(0), batch(1)]
+    assert projector.begun == [0, 1]
+
+
+def test_with_too_much_under_way_it_waits(projector: Projector, lane: Lane) -> None:
+    for number in range(AT_MOST):
+        lane.give([batch(number)])
+    projector.room.release()
+    assert lane.give([batch(AT_MOST)]) == [batch(0)], "there was room only when the first one was done"
+
+
+def test_what_is_behind_a_failure_is_not_begun_until_all_is_forgotten(projector: Projector, lane: Lane) -> None:
+    projector.failing.add(0)
+    lane.give([batch(0)])
+    lane.give([batch(1)])
+    projector.room.release(2)
+    with pytest.raises(OSError):  # noqa: PT011 - raised by the test itself
+        lane.give([batch(2)])
+    lane.forget()
+    assert projector.begun == [0]
+    assert lane.applied() == []
+    lane.give([batch(3)])
+    assert until(lane.applied, "it goes on") == [batch(3)]
+    assert projector.begun == [0, 3]

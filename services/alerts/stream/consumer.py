@@ -6,15 +6,14 @@ and read on from there.
 """
 
 import time
-from collections.abc import Iterable, Sequence
-from collections.abc import Set as AbstractSet
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import structlog
 
 from services.alerts.intake import Claim, FencedError, GapError, claim, epochs
 from services.alerts.stream.apply import Batch, Fetched, Projector
+from services.alerts.stream.lanes import Lane
 from shared.database import Connections
 from shared.kafka import kafka_consumer
 from shared.topics import CASES, DEAD_LETTERS, MIB
@@ -23,7 +22,7 @@ logger = structlog.get_logger("alerts")
 
 GROUP = "liuyan-alerts"
 MAX_RECORDS = 2_000
-LANES, LANE_RECORDS = 2, 250  # transactions at once, and from how many records on there is more than one
+LANES = 3  # transactions at once: one computes while the database works for the other
 PARTITION_BYTES = MIB // 2  # of one partition in a fetch, so that a poll finds several; a larger record comes alone
 POLL_SECONDS = 0.5
 FETCH_SECONDS = 0.05  # how long a fetch waits for records: as long it holds up the partitions that are not in it
@@ -46,18 +45,19 @@ class Reader:
     who is here only for a while has none."""
 
     def __init__(self, bootstrap: str, instance: str | None, database: Connections, projector: Projector) -> None:
-        self._bootstrap, self._instance, self._database, self._projector = bootstrap, instance, database, projector
+        self._bootstrap, self._instance, self._database = bootstrap, instance, database
         self._consumer: Any = None
-        self._threads = ThreadPoolExecutor(LANES - 1, "projecting")
+        self._lanes = [Lane(projector.apply) for _ in range(LANES)]
         self._epochs: dict[Partition, int] = {}
-        self._next: dict[Partition, int] = {}
+        self._read_to: dict[Partition, int] = {}
+        self._applied_to: dict[Partition, int] = {}
         self._hinted_at = self._checked_at = 0.0
         self.lag: dict[Partition, int] = {}
-        self.applied = 0
         self.progressed_at = time.monotonic()
 
     def step(self) -> float:
-        """Read what there is, and have it applied: 0, for there may be more. Raises KafkaError and the database's errors."""
+        """Read what there is, and have it applied: 0, for there may be more. Raises KafkaError and the database's errors, also
+        those of applying what earlier steps read."""
         from kafka.errors import FencedInstanceIdError
 
         try:
@@ -70,8 +70,8 @@ class Reader:
                 instance=self._instance,
             )
             self._instance = None
-            self._forget(list(self._epochs))
-            self.close()
+            self._forget()
+            self._leave()
             return 0.0
 
     def _step(self) -> float:
@@ -79,42 +79,43 @@ class Reader:
             self._consumer = self._subscribed()
         polled = self._consumer.poll(timeout_ms=round(POLL_SECONDS * 1000), max_records=MAX_RECORDS)
         assigned = {(tp.topic, tp.partition): tp for tp in self._consumer.assignment()}
-        self._forget(self._epochs.keys() - assigned.keys())
-        new = assigned.keys() - self._epochs.keys()
-        if new:
-            self._claim(new)  # what was read of these is read again, from where the database says
         try:
-            self._check()
-            batches = self._read(assigned, new, polled)
-            if batches:
-                self.applied += self._apply(batches)
+            if assigned.keys() == self._epochs.keys():
+                self._check()
+                self._apply(self._read(assigned, polled))
+            else:
+                self._forget()
+                self._claim(assigned)  # what was read is read again, from where the database says
         except (FencedError, GapError) as error:
             logger.warning("分区的位置有变，重新认领", action="reclaimed", detail=str(error))
-            self._forget(list(self._epochs))
+            self._forget()
             return 0.0
         except BaseException:
-            self._forget(list(self._epochs))  # it may have been applied or not
+            self._forget()  # it may have been applied or not
             raise
-        for batch in batches:
-            self._next[batch.topic, batch.partition] = batch.next_offset
-        self._look(assigned, bool(batches))
+        self._look(assigned)
         return 0.0
 
-    def _apply(self, batches: Sequence[Batch]) -> int:
-        """In as many transactions at once as are worth it: one computes while the database works for the other."""
-        first, *others = lanes(batches)
-        if not others:
-            return self._projector.apply(first)
-        running = [self._threads.submit(self._projector.apply, lane) for lane in others]
-        try:
-            done = self._projector.apply(first)
-        finally:
-            wait(running)
-        return done + sum(lane.result() for lane in running)
+    def _apply(self, batches: Sequence[Batch]) -> None:
+        """In as many transactions at once as there are lanes: a partition is always in the same one."""
+        number = {place: number for number, place in enumerate(sorted(self._epochs))}
+        shared_out: list[list[Batch]] = [[] for _ in self._lanes]
+        for batch in batches:
+            place = batch.topic, batch.partition
+            self._read_to[place] = batch.next_offset
+            shared_out[number[place] % LANES].append(batch)
+        for lane, own in zip(self._lanes, shared_out, strict=True):
+            for batch in lane.give(own) if own else lane.applied():
+                self._applied_to[batch.topic, batch.partition] = batch.next_offset
+                self.progressed_at = time.monotonic()
 
     def close(self) -> None:
         """Leave the group; what was read is applied or will be read again."""
-        self._threads.shutdown()
+        for lane in self._lanes:
+            lane.close()
+        self._leave()
+
+    def _leave(self) -> None:
         if self._consumer is not None:
             self._consumer.close()
             self._consumer = None
@@ -153,7 +154,7 @@ class Reader:
             if offset > ends[tp]:
                 raise TopicResetError(tp.topic, tp.partition)
             self._consumer.seek(tp, max(offset, starts[tp]))
-            self._next[topic, tp.partition] = offset
+            self._read_to[topic, tp.partition] = self._applied_to[topic, tp.partition] = offset
             self._epochs[topic, tp.partition] = claimed.epoch
 
     def _check(self) -> None:
@@ -167,59 +168,46 @@ class Reader:
             if held.get(place) != epoch:
                 raise FencedError(*place)
 
-    def _forget(self, places: Iterable[Partition]) -> None:
-        for place in list(places):
-            self._epochs.pop(place, None)
-            self._next.pop(place, None)
-            self.lag.pop(place, None)
+    def _forget(self) -> None:
+        """Waits for what is under way: it may be applied or not."""
+        for lane in self._lanes:
+            lane.forget()
+        for known in (self._epochs, self._read_to, self._applied_to, self.lag):
+            known.clear()
 
-    def _read(
-        self, assigned: dict[Partition, Any], new: AbstractSet[Partition], polled: dict[Any, list[Any]]
-    ) -> list[Batch]:
+    def _read(self, assigned: Mapping[Partition, Any], polled: Mapping[Any, list[Any]]) -> list[Batch]:
         read = {(tp.topic, tp.partition): records for tp, records in polled.items()}
-        found = (
-            self._batch(place, tp, read.get(place, [])) for place, tp in sorted(assigned.items()) if place not in new
-        )
+        found = (self._batch(place, tp, read.get(place, [])) for place, tp in sorted(assigned.items()))
         return [batch for batch in found if batch is not None]
 
     def _batch(self, place: Partition, tp: Any, records: list[Any]) -> Batch | None:
         """What was read of a partition; it may be only the mark that ends a transaction, which has an offset too."""
-        following = self._consumer.position(tp)
-        if following == self._next[place]:
+        first, following = self._read_to[place], self._consumer.position(tp)
+        if following == first:
             return None
-        if following < self._next[place] or (records and records[0].offset < self._next[place]):
-            raise GapError(self._next[place], following)  # assigned anew within the same poll
+        if following < first or (records and records[0].offset < first):
+            raise GapError(first, following)  # assigned anew within the same poll
         fetched = [Fetched(record.offset, record.value) for record in records]
-        return Batch(*place, self._epochs[place], self._next[place], following, fetched)
+        return Batch(*place, self._epochs[place], first, following, fetched)
 
-    def _look(self, assigned: dict[Partition, Any], progressed: bool) -> None:
+    def _look(self, assigned: Mapping[Partition, Any]) -> None:
         """How far behind each partition is, as far as its last fetch told."""
         for place, tp in assigned.items():
             high = self._consumer.highwater(tp)
-            if high is not None and place in self._next:
-                position = self._consumer.position(tp)
-                self.lag[place] = max(0, high - position)
+            if high is not None:
+                self.lag[place] = max(0, high - self._applied_to[place])
         now = time.monotonic()
-        if progressed or not any(self.lag.values()):
+        if not any(self.lag.values()):
             self.progressed_at = now
-        if now - self._hinted_at > HINT_SECONDS and self._next:
+        if now - self._hinted_at > HINT_SECONDS and self._applied_to:
             self._hinted_at = now
             self._hint()
 
     def _hint(self) -> None:
         from kafka.structs import OffsetAndMetadata
 
-        offsets = {_tp(*place): OffsetAndMetadata(offset, "", -1) for place, offset in self._next.items()}
+        offsets = {_tp(*place): OffsetAndMetadata(offset, "", -1) for place, offset in self._applied_to.items()}
         self._consumer.commit_async(offsets)
-
-
-def lanes(batches: Sequence[Batch]) -> list[list[Batch]]:
-    """Whole partitions, shared out evenly; all in one lane when there are few records."""
-    number = min(LANES, max(1, sum(len(batch.records) for batch in batches) // LANE_RECORDS))
-    found: list[list[Batch]] = [[] for _ in range(number)]
-    for batch in sorted(batches, key=lambda batch: -len(batch.records)):
-        min(found, key=lambda lane: sum(len(other.records) for other in lane)).append(batch)
-    return [lane for lane in found if lane]
 
 
 def _tp(topic: str, partition: int) -> Any:
