@@ -77,9 +77,9 @@ class Reader:
     def _step(self) -> float:
         if self._consumer is None:
             self._consumer = self._subscribed()
-        polled = self._consumer.poll(timeout_ms=round(POLL_SECONDS * 1000), max_records=MAX_RECORDS)
-        assigned = {(tp.topic, tp.partition): tp for tp in self._consumer.assignment()}
         try:
+            polled = self._consumer.poll(timeout_ms=round(POLL_SECONDS * 1000), max_records=MAX_RECORDS)
+            assigned = {(tp.topic, tp.partition): tp for tp in self._consumer.assignment()}
             if assigned.keys() == self._epochs.keys():
                 self._check()
                 self._apply(self._read(assigned, polled))
@@ -91,7 +91,7 @@ class Reader:
             self._forget()
             return 0.0
         except BaseException:
-            self._forget()  # it may have been applied or not
+            self._forget()  # it may have been applied or not; and what a poll that failed had read is lost
             raise
         self._look(assigned)
         return 0.0
