@@ -24,6 +24,7 @@ from services.distributed.provision import FOLDER, HOST, BrokerError, jars, java
 from shared.kafka import admin_client, listens
 
 UP_SECONDS, DOWN_SECONDS = 90.0, 30.0
+HELD_SECONDS = 3.0  # as long may the threads of a broker that was just killed still hold its port
 A_MOMENT = 0.05
 PORTS = range(20_000, 32_768)  # below those that systems give to outgoing connections
 
@@ -170,7 +171,15 @@ def _wait(condition: Callable[[], bool], seconds: float, otherwise: str) -> None
 
 def _two_ports(wanted: int) -> tuple[int, int]:
     """For clients, `_free_port`; and another one for the controller, which nobody listens on yet either."""
-    chosen = _free_port(wanted)
+    end = time.monotonic() + HELD_SECONDS
+    while True:
+        try:
+            chosen = _free_port(wanted)
+            break
+        except BrokerError:
+            if not wanted or time.monotonic() > end:
+                raise
+        threading.Event().wait(A_MOMENT)
     return chosen, _free_port(0, other_than=chosen)
 
 

@@ -6,14 +6,16 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from services.distributed import broker, provision
-from services.distributed.broker import Broker
+from services.distributed.broker import HOST, Broker
 from services.distributed.ingest import IngestService
+from services.distributed.provision import BrokerError
 from services.distributed.topics import Existing, differences, observe
 from services.ingest.port import BusyError, Taken
 from shared.kafka import admin_client, servers
@@ -312,3 +314,15 @@ def test_development_tolerates_what_concerns_safety_only() -> None:
     assert len(findings) == 3 * len(TOPICS)
     assert {finding.severity for finding in findings} == {"warning"}
     assert {finding.severity for finding in differences(found, "production")} == {"error"}
+
+
+def test_a_port_that_is_about_to_be_free_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The threads of a broker that was killed end one after the other."""
+    with socket.create_server((HOST, 0)) as held:
+        port = held.getsockname()[1]
+        monkeypatch.setattr(broker, "HELD_SECONDS", 0.05)
+        with pytest.raises(BrokerError, match=f"端口 {port} 不能监听"):
+            broker._two_ports(port)
+        monkeypatch.setattr(broker, "HELD_SECONDS", 30.0)
+        threading.Timer(0.2, held.close).start()
+        assert broker._two_ports(port)[0] == port
