@@ -171,28 +171,30 @@ def _wait(condition: Callable[[], bool], seconds: float, otherwise: str) -> None
 
 def _two_ports(wanted: int) -> tuple[int, int]:
     """For clients, `_free_port`; and another one for the controller, which nobody listens on yet either."""
-    end = time.monotonic() + HELD_SECONDS
-    while True:
-        try:
-            chosen = _free_port(wanted)
-            break
-        except BrokerError:
-            if not wanted or time.monotonic() > end:
-                raise
-        threading.Event().wait(A_MOMENT)
+    if wanted:
+        with contextlib.suppress(BrokerError):  # told below, with the reason
+            _wait(lambda: _refusal(wanted) is None, HELD_SECONDS, "")
+    chosen = _free_port(wanted)
     return chosen, _free_port(0, other_than=chosen)
+
+
+def _refusal(port: int) -> OSError | None:
+    """Why nobody can listen on the port; None when somebody can."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            return error
+    return None
 
 
 def _free_port(wanted: int, other_than: int = 0) -> int:
     """The port if it is free; for 0 some free one of those that no outgoing connection is given, so that it stays free in an outage."""
     tried = [wanted] if wanted else [port for port in random.sample(PORTS, min(100, len(PORTS))) if port != other_than]
     for port in tried:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError as error:
-                problem = error
-            else:
-                return port
+        problem = _refusal(port)
+        if problem is None:
+            return port
+    assert problem is not None
     raise BrokerError(f"端口 {wanted} 不能监听（{problem.strerror}），请用 --port 换一个，0 表示自动选择") from problem

@@ -117,9 +117,8 @@ class BatchConsumer(driver.Consumer):
         with ack_lock:
             batch.acked = True
             self._unacked_messages.discard(batch)
-            if (
-                batch.begin <= self._reached.get(batch.tp, -1) < batch.end
-            ):  # more than its beginning, when it was read again
+            # What is read again may be done further than to its beginning.
+            if batch.begin <= self._reached.get(batch.tp, -1) < batch.end:
                 self._reach(batch.tp, batch.end)
                 self._n_acked += len(batch.records)
         notify(self._waiting_for_ack)

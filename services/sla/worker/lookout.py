@@ -85,9 +85,8 @@ class Lookout:
     async def _positions(self, consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient) -> Mapping[int, Position]:
         partitions = [TopicPartition(MESSAGES.name, number) for number in range(MESSAGES.partitions)]
         committed = await admin.list_consumer_group_offsets(self._group, partitions=partitions)
-        ends = await consumer.end_offsets(
-            partitions
-        )  # asked last: never before what is committed, but in another topic
+        # Asked last: they are never before what is committed, but in another topic.
+        ends = await consumer.end_offsets(partitions)
         return {
             tp.partition: Position(ends[tp], max(0, committed[tp].offset) if tp in committed else 0)
             for tp in partitions

@@ -90,10 +90,8 @@ class Watchdog:
             elif position.lag:
                 still[partition] = now
         beyond = frozenset(partition for partition, position in positions.items() if position.beyond)
-        self._beyond, self._beyond_once = (
-            beyond & self._beyond_once,
-            beyond,
-        )  # a broker that has just become the leader may lag
+        # Twice in a row: a broker that has just become the leader may lag.
+        self._beyond, self._beyond_once = beyond & self._beyond_once, beyond
         self._committed = {partition: position.committed for partition, position in positions.items()}
         self._still, self._looked = still, now
 
