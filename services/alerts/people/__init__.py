@@ -1,0 +1,1 @@
+"""Who looks: accounts, sessions and what each may see."""

@@ -1,0 +1,37 @@
+"""Who looks, and what of the city they may see or change. A frozen value; every page, route and export is asked as one."""
+
+from collections.abc import Set as AbstractSet
+from enum import StrEnum
+
+from msgspec import Struct
+
+from shared.registry import Registry
+
+
+class Role(StrEnum):
+    """市级值班、县区值班、审计：who changes something in the whole city, in one county, nowhere."""
+
+    CITY = "city"
+    COUNTY = "county"
+    AUDITOR = "auditor"
+
+
+class Viewer(Struct, frozen=True):
+    """`person` is the name that others see. `county` (slug) narrows what is seen: always with the role COUNTY, never with
+    CITY; an auditor of one county has one, of the whole city none."""
+
+    account: str
+    person: str
+    role: Role
+    county: str | None = None
+
+    def sees(self, county: str) -> bool:
+        return self.county is None or self.county == county
+
+    def platforms(self, registry: Registry) -> AbstractSet[str]:
+        """The slugs of the platforms whose cases they see: those that received the message."""
+        return frozenset(platform.slug for platform in registry if self.sees(platform.county))
+
+    def may_change(self, county: str) -> bool:
+        """Whether they acknowledge and hand over for this county."""
+        return self.role is not Role.AUDITOR and self.sees(county)
