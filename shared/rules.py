@@ -10,6 +10,10 @@ from shared.policy import Policy, PolicyHistory
 from shared.registry import Registry
 from shared.workdays import WorkCalendar
 
+EDITION = 1
+"""Of the code that evaluates: raised with every change that makes it answer otherwise, so that what was computed before is
+recognised as outdated and computed anew."""
+
 
 class Ruleset:
     """Policy, calendars and the platforms' counties. Immutable; equal hashes mean equal answers for equal events."""
@@ -19,6 +23,7 @@ class Ruleset:
         self.policies = policies
         self.calendars = calendars
         content = [
+            EDITION,
             {platform.slug: platform.county for platform in registry},
             policies.versions,
             calendars.fingerprint(),

@@ -12,7 +12,7 @@ from services.alerts.metrics import CaseCollector, FlagDelay
 from services.alerts.projection import Evaluated
 from services.alerts.queries import Recall, State, state
 from services.sla.explain import explain
-from services.sla.rules import evaluate, next_change, order
+from services.sla.rules import evaluate, next_change, order, still_stands
 from shared.case import Case
 from shared.database import Connections
 from shared.events import CaseEvent
@@ -24,8 +24,13 @@ Histories = Callable[[Connection, Iterable[str]], Iterator[tuple[str, list[CaseE
 """(connection, keys) -> each key, in the order given, with all events of its case in no particular order."""
 
 
-def evaluated(key: str, history: list[CaseEvent], rules: Ruleset, now: datetime) -> Evaluated:
-    """A case as of now, and when that changes by itself."""
+def evaluated(
+    key: str, history: list[CaseEvent], rules: Ruleset, now: datetime, found: Case | None = None
+) -> Evaluated:
+    """A case as of now, and when that changes by itself. `found` is what somebody has evaluated already, as of the latest event that
+    he knew: taken where it still stands, which is half of the work of projecting."""
+    if found is not None and found.key == key and still_stands(found, history, rules, now):
+        return Evaluated(key, found, found.next_deadline, events_ahead=False)
     case = evaluate(history, rules, now)
     ahead = case is None or case.event_count < len(history)
     wake = next_change(history, case, now) if case is None or ahead else case.next_deadline

@@ -24,7 +24,7 @@ The rules (numbers as in docs/rules.md, where their sources are):
 `TRANSITIONS` says what each event does in each status; docs/states.md is drawn from it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -93,6 +93,14 @@ def next_change(events: Iterable[CaseEvent], case: Case | None, as_of: datetime)
     deadline = None if case is None else case.next_deadline
     ahead = min((event.time for event in events if event.time > as_of), default=None)
     return min(filter(None, (deadline, ahead)), default=None)
+
+
+def still_stands(case: Case, events: Sequence[CaseEvent], rules: Ruleset, as_of: datetime) -> bool:
+    """Whether a case, evaluated from these events as of the latest of them, is what `evaluate` would answer as of `as_of`."""
+    if case.ruleset != rules.hash or case.event_count != len(events):
+        return False
+    deadline = case.next_deadline
+    return (deadline is None or as_of < deadline) and all(event.time <= as_of for event in events)
 
 
 def order(event: BaseEvent) -> tuple[datetime, int, int, str]:

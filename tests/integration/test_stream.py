@@ -41,13 +41,14 @@ from services.alerts.tables import metadata as of_alerts
 from services.compose.cases import evaluate_keys, evaluated, recaller
 from services.distributed.database import open_database
 from services.sla.processing import Message, process
+from services.sla.rules import evaluate
 from shared.database import Postgres
 from shared.events import Event, encode_event
 from shared.figures import Figures, tabulate
 from shared.records import CaseRecord, DeadLetter, encode_letter, encode_record, record_key
 from shared.rules import Ruleset
 from shared.topics import ALERTS, CASES, DEAD_LETTERS, RATES
-from tests.builders import at, event, ruleset
+from tests.builders import at, event, ruleset, shipped
 from tests.enginekit import tally
 from tests.postgres import Server
 from tests.service import until
@@ -218,6 +219,33 @@ def test_texts_that_no_index_takes_and_rows_told_twice_hold_nothing_up(stream: S
     assert stream.keys() == {"zhenkang/s1"}
     assert stream.letters() == [
         (f"{CASES.name}/0/0", "unusable"), (f"{DEAD_LETTERS.name}/0/0", "unusable"), ("m/0/7", "conflict"),
+    ]  # fmt: skip
+
+
+def test_what_the_stream_says_of_a_case_is_taken_while_it_stands_and_else_evaluated(
+    stream: Stream, rules: Ruleset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only of these rules, of all its events, and while no deadline has come since: the rest is evaluated here."""
+    asked: list[list[str]] = []
+
+    def counted(events: Any, *given: Any) -> Any:
+        asked.append(sorted(each.id for each in events))
+        return evaluate(events, *given)
+
+    monkeypatch.setattr("services.compose.cases.evaluate", counted)
+    stream.write(received(1), event("c1", "completed", "03-02 09:00", subject="s1"))
+    stream.apply()
+    assert asked == []
+    stream.write(received(2))  # long overdue by now
+    stream.rules = ruleset(shipped("policy.toml").replace("reply = 1\ncomplete = 1", "reply = 3\ncomplete = 3"))
+    assert stream.rules.hash != rules.hash
+    stream.write(received(3), event("c3", "completed", "03-02 09:00", subject="s3"))
+    stream.apply()
+    assert sorted(asked) == [["c3", "r3"], ["r2"]]
+    with stream.database.reading() as connection:
+        found = connection.execute(select(cases.c.key, cases.c.outcome, cases.c.ruleset).order_by(cases.c.key)).all()
+    assert [tuple(row) for row in found] == [
+        ("zhenkang/s1", "on_time", rules.hash), ("zhenkang/s2", "overdue", rules.hash), ("zhenkang/s3", "on_time", rules.hash),
     ]  # fmt: skip
 
 

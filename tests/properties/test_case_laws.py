@@ -11,7 +11,7 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.sla.rules import TRANSITIONS, evaluate, next_change
+from services.sla.rules import TRANSITIONS, evaluate, next_change, still_stands
 from shared.case import CLOSED, Case, Outcome, Status, Target, Verdict, encode_case
 from shared.events import CaseEvent, Received
 from shared.rules import Ruleset
@@ -281,6 +281,24 @@ def test_nothing_changes_before_the_next_change(events: list[CaseEvent], rules: 
         assert encoded(events, rules, when) == now
     if change is not None and not any(e.time == change for e in events):
         assert encoded(events, rules, change) != now
+
+
+@laws
+@given(HISTORIES, RULES, INSTANTS)
+def test_what_was_found_as_of_the_latest_event_stands_only_while_evaluating_would_say_the_same(
+    events: list[CaseEvent], rules: Ruleset, as_of: datetime
+) -> None:
+    """`still_stands`: never where the answer is another one; always where everything has happened and no deadline has come since."""
+    latest = max(e.time for e in events)
+    case = evaluate(events, rules, latest)
+    assert case is not None
+    change = next_change(events, case, latest)
+    stands = still_stands(case, events, rules, as_of)
+    assert stands == (latest <= as_of and (change is None or as_of < change))
+    if stands:
+        assert encoded(events, rules, as_of) == encode_case(case)
+    assert not still_stands(case, events[1:], rules, as_of)
+    assert not still_stands(case, events, HOURS if rules is DAYS else DAYS, as_of)
 
 
 @laws

@@ -16,8 +16,9 @@ from services.alerts.arrivals import record_events
 from services.alerts.intake import Step, advance
 from services.alerts.projection import Evaluated, project
 from services.alerts.sql import insert_missing
-from services.alerts.stream.records import Arrived, bury, decode_arrived, take
+from services.alerts.stream.records import Arrived, bury, decode_arrived, meant, take
 from services.alerts.stream.tables import state
+from shared.case import Case
 from shared.database import Connections
 from shared.events import CaseEvent
 from shared.loops import FatalError
@@ -28,7 +29,8 @@ from shared.topics import CASES
 
 logger = structlog.get_logger("alerts")
 
-Evaluate = Callable[[str, list[CaseEvent], Ruleset, datetime], Evaluated]
+Evaluate = Callable[[str, list[CaseEvent], Ruleset, datetime, Case | None], Evaluated]
+"""The case of a key as of an instant, from all its events; the last is what the stream says of it, as of the latest of them."""
 ALERTS = "alerts"
 STATE_LOCK = 0x6C69757473
 """Shared by who projects, alone for who changes the state. No lock of the row: there, whoever wants it alone waits until for once
@@ -185,7 +187,11 @@ class Projector:
         taken = take(connection, cases)
         if rebuilding != READING:
             histories = taken.histories.items()
-            found = [self._evaluate(key, history, self._rules, now) for key, history in histories if history]
+            found = [
+                self._evaluate(key, history, self._rules, now, meant(cases[key]))
+                for key, history in histories
+                if history
+            ]
             project(connection, found, self._rules, now, rebuilt=rebuilding == PROJECTING)
         record_events(connection, taken.new, now)  # sums too: last
         return taken.refused

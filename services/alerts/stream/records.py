@@ -15,8 +15,9 @@ from sqlalchemy import Connection, select
 
 from services.alerts.sql import among, chunks, insert_missing, upsert
 from services.alerts.stream.tables import identities, letters, records
+from shared.case import Case
 from shared.events import CaseEvent, Event, Tally
-from shared.records import DeadLetter
+from shared.records import FOREIGN, DeadLetter
 from shared.times import from_micros, to_micros
 from shared.topics import CASES
 
@@ -27,11 +28,21 @@ class Arrived(Struct, frozen=True):
     key: str
     revision: int
     events: msgspec.Raw
+    case: msgspec.Raw = msgspec.Raw(b"null")
 
 
 decode_arrived = msgspec.json.Decoder(Arrived).decode
 _decode_events = msgspec.json.Decoder(tuple[Event, ...]).decode
+_decode_case: msgspec.json.Decoder[Case | None] = msgspec.json.Decoder(Case | None)
 _decode_ids = msgspec.json.Decoder(frozenset[str]).decode
+
+
+def meant(record: Arrived) -> Case | None:
+    """What the record says that its events mean, as of the latest of them. None where it says nothing that can be read."""
+    try:
+        return _decode_case.decode(record.case)
+    except FOREIGN:
+        return None
 
 
 class Taken(NamedTuple):
