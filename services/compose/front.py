@@ -1,4 +1,4 @@
-"""What stands between the HTTP server and the application: HEAD, a bound for a body's arrival, and a quiet end."""
+"""What stands between the HTTP server and the application: HEAD, how many at once, a bound for a body's arrival, and a quiet end."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,6 +13,9 @@ logger = structlog.get_logger("http")
 
 BODY_SECONDS = 30.0  # for the whole body
 LAST_SECONDS = 2.0  # for what is still arriving when the service stops
+MAX_REQUESTS = 500  # at once; fewer than connections, so that some of these are always idle
+ALWAYS_ANSWERED = ("/livez", "/readyz", "/metrics")  # the busiest service is alive
+TELL_SECONDS = 60.0  # between two lines about the same
 
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
@@ -25,6 +28,8 @@ class Front:
         self._app = app
         self._arriving: set[asyncio.Timeout] = set()
         self._stop_at: float | None = None
+        self._answering = 0
+        self._tell_at = 0.0
 
     def hurry(self) -> None:
         """From here on no body is waited for much longer."""
@@ -34,6 +39,23 @@ class Front:
                 timeout.reschedule(self._stop_at)
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        if self._answering >= MAX_REQUESTS and scope.get("path") not in ALWAYS_ANSWERED:
+            self._tell_too_many()
+            await _answer(busy("同时处理的请求太多，没有存下；请稍后再试，推送请原样重发"), send)
+            return
+        self._answering += 1
+        try:
+            await self._pass_on(scope, receive, send)
+        finally:
+            self._answering -= 1
+
+    def _tell_too_many(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now >= self._tell_at:
+            self._tell_at = now + TELL_SECONDS
+            logger.warning("同时处理的请求太多，多出的答以 503", action="too_many_requests", limit=MAX_REQUESTS)
+
+    async def _pass_on(self, scope: Any, receive: Receive, send: Send) -> None:
         started = False
 
         async def sending(message: Any) -> None:

@@ -12,12 +12,12 @@ import uvicorn
 from litestar import Litestar
 
 from services.alerts.rooms import READING_THREADS
+from services.compose.connections import Connection
 from services.compose.front import Front
 from shared.cycles import search_seldom
 
 GRACE_SECONDS = 20
 WAITING_CONNECTIONS = 1_024
-MAX_CONNECTIONS = 1_000  # further ones are answered 503 by the server itself
 
 
 class Worker(Protocol):
@@ -67,14 +67,13 @@ def serve(app: Litestar, worker: Worker, bound: socket.socket, on_ready: Callabl
     config = uvicorn.Config(
         front,
         loop="auto",
-        http="auto",
+        http=Connection,
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
         backlog=WAITING_CONNECTIONS,
-        limit_concurrency=MAX_CONNECTIONS,
     )
     server = uvicorn.Server(config)
 

@@ -5,13 +5,17 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
+import uvicorn
 
+from services.compose import connections as connections_module
 from services.compose import front as front_module
+from services.compose.connections import Connection
 from services.compose.front import Front
 from services.compose.server import bind
 from services.standalone import engine as engine_module
@@ -152,6 +156,112 @@ def test_a_request_that_is_cancelled_ends_quietly(begun: bool) -> None:
     asyncio.run(main())
     assert sent.status == (200 if begun else 503)
     assert len(sent.messages) == (1 if begun else 2)
+
+
+# Too many at once
+
+
+def ask(path: str) -> Message:
+    return {"type": "http", "method": "GET", "path": path}
+
+
+def test_more_requests_than_can_be_answered_are_refused_but_for_those_about_health(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(front_module, "MAX_REQUESTS", 1)
+    refused, again, alive, after = Sent(), Sent(), Sent(), Sent()
+
+    async def main() -> None:
+        free = asyncio.Event()
+
+        async def slow(scope: Any, receive: Any, send: Any) -> None:
+            if scope["path"] == "/v1/cases":
+                await free.wait()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+
+        front = Front(slow)
+        task = asyncio.create_task(front(ask("/v1/cases"), never_whole(), Sent()))
+        await asyncio.sleep(0)
+        for path, sent in (("/v1/rates", refused), ("/v1/rates", again), ("/livez", alive)):
+            await asyncio.wait_for(front(ask(path), never_whole(), sent), PROMPT)
+        free.set()
+        await asyncio.wait_for(task, PROMPT)
+        await asyncio.wait_for(front(ask("/v1/rates"), never_whole(), after), PROMPT)
+
+    with structlog.testing.capture_logs() as told:
+        asyncio.run(main())
+    assert [sent.status for sent in (refused, again, alive, after)] == [503, 503, 200, 200]
+    assert refused.problem["reason"] == "busy"
+    assert int(refused.headers[b"retry-after"]) > 0
+    assert [line["action"] for line in told] == ["too_many_requests"], "once a minute"
+
+
+@contextlib.asynccontextmanager
+async def listening() -> AsyncIterator[int]:
+    """The port of a server that answers everything with 204."""
+
+    async def answering(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    config = uvicorn.Config(answering, http=Connection, lifespan="off", log_config=None)
+    server = uvicorn.Server(config)
+    with contextlib.closing(bind("127.0.0.1", 0)) as bound:
+        bound.listen()
+        config.load()
+        task = asyncio.create_task(server._serve([bound]))  # as the product does
+        yield int(bound.getsockname()[1])
+        server.should_exit = True
+        await asyncio.wait_for(task, PROMPT)
+
+
+async def connect(port: int, text: str = "") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(text.encode())
+    await writer.drain()
+    return reader, writer
+
+
+WHOLE = "GET / HTTP/1.1\r\nHost: liuyan\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    ["", "GET / HTTP/1.1\r\nHo", f"{WHOLE}GET / HTTP/1.1\r\nHo"],
+    ids=["nothing", "half a head", "half the second"],
+)
+def test_a_head_that_does_not_arrive_in_time_ends_the_connection(sent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections_module, "HEAD_SECONDS", 0.1)
+
+    async def main() -> bytes:
+        async with listening() as port:
+            reader, writer = await connect(port, sent)
+            told = await asyncio.wait_for(reader.read(), PROMPT)
+            writer.close()
+            return told
+
+    assert asyncio.run(main()).count(b"HTTP/1.1 204") == sent.count("\r\n\r\n")
+
+
+def test_connections_that_ask_nothing_make_room_for_those_that_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The longest idle ones first; whoever asks is answered, however many others hold connections."""
+    monkeypatch.setattr(connections_module, "MAX_CONNECTIONS", 20)
+    monkeypatch.setattr(connections_module, "MADE_ROOM", 2)
+
+    async def main() -> None:
+        async with listening() as port:
+            idle = [await connect(port) for _ in range(60)]
+            reader, writer = await connect(port, WHOLE)
+            assert (await asyncio.wait_for(reader.readline(), PROMPT)).startswith(b"HTTP/1.1 204")
+            for old, _ in idle[:38]:
+                assert await asyncio.wait_for(old.read(), PROMPT) == b"", "closed"
+            newest, asking = idle[-1]
+            asking.write(WHOLE.encode())
+            assert (await asyncio.wait_for(newest.readline(), PROMPT)).startswith(b"HTTP/1.1 204")
+            for _, own in (*idle, (reader, writer)):
+                own.close()
+
+    asyncio.run(main())
 
 
 # A real process
