@@ -76,7 +76,7 @@ def open_postgres(text: str, histories: Mapping[str, Path], writers: int = WRITE
         if isinstance(error, SchemaError):
             raise DatabaseUnusableError(str(error)) from None
         raise DatabaseUnusableError(
-            f"打不开数据库 {_place(url)}（{reason(error, url)}），请核对地址、账号和权限，并确认数据库服务已启动"
+            f"打不开数据库 {place(url)}（{reason(error, url)}），请核对地址、账号和权限，并确认数据库服务已启动"
         ) from None
     return database
 
@@ -101,7 +101,8 @@ def reason(error: Exception, url: URL) -> str:
     return text
 
 
-def _place(url: URL) -> str:
+def place(url: URL) -> str:
+    """Where the database is, without who may open it."""
     host = url.host or ",".join(url.normalized_query.get("host", ("localhost",)))
     return f"{host}:{url.port or 5432}/{url.database}"
 

@@ -143,21 +143,21 @@ class Cluster:
             process = self.processes[name]
             until(lambda p=process: _answers(f"{p.url()}/readyz"), f"{name} is ready: {process.tail()}", LONG)  # type: ignore[misc]
 
-    def push(self, events: Sequence[Event], to: str = "ingest", size: int = 250) -> None:
-        """As portals do: in batches of their own platform, again and again until taken."""
+    def push(self, events: Sequence[Event], to: str = "ingest", size: int = 250, patience: float = LONG) -> None:
+        """As portals do: in batches of their own platform, each again and again until taken."""
         by_platform: dict[str, list[Event]] = {}
         for event in events:
             by_platform.setdefault(event.platform, []).append(event)
         for platform, own in by_platform.items():
             for start in range(0, len(own), size):
-                self.push_batch(platform, own[start : start + size], to)
+                self.push_batch(platform, own[start : start + size], to, patience)
 
-    def push_batch(self, platform: str, events: Sequence[Event], to: str = "ingest") -> int:
+    def push_batch(self, platform: str, events: Sequence[Event], to: str = "ingest", patience: float = LONG) -> int:
         """How many attempts it took until all of them were acknowledged."""
         body = b"[" + b",".join(map(encode_event, events)) + b"]"
         headers = {"Authorization": f"Bearer {self.keys[platform]}", "Content-Type": BATCH}
         attempts = 0
-        end = time.monotonic() + LONG
+        end = time.monotonic() + patience
         while True:
             attempts += 1
             with contextlib.suppress(httpx.HTTPError):

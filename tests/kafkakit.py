@@ -41,15 +41,17 @@ def create_topics(address: str) -> None:
         create_missing(admin, "development")
 
 
-def records(address: str, topic: str, since: dict[int, int] | None = None) -> list[Any]:
-    """All committed records of the topic, partition by partition, from the offsets of `since` on."""
+def records(
+    address: str, topic: str, since: dict[int, int] | None = None, isolation: str = "read_committed"
+) -> list[Any]:
+    """All records of the topic, partition by partition, from the offsets of `since` on: those committed, unless told otherwise."""
     from kafka import KafkaConsumer, TopicPartition
 
     consumer = KafkaConsumer(
         bootstrap_servers=address,
         enable_auto_commit=False,
         group_id=None,
-        isolation_level="read_committed",
+        isolation_level=isolation,
         kafka_client=client,
     )
     try:

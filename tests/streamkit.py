@@ -88,7 +88,7 @@ class Processor:
 
     def work(self, batch: int = 100) -> None:
         """Everything that came since, in small batches, so that keys have several records."""
-        found = records_of(self.kafka, MESSAGES.name, self.done)
+        found = records_of(self.kafka, MESSAGES.name, self.done, "read_uncommitted")  # as Faust reads
         for start in range(0, len(found), batch):
             some = found[start : start + batch]
             self.producer.begin_transaction()
@@ -96,6 +96,7 @@ class Processor:
                 own = [record for record in some if record.partition == partition]
                 self._process(partition, own)
             self.producer.commit_transaction()
+        self.done = ends(self.kafka, MESSAGES.name)  # the marks of transactions stand there, too
         self._acknowledge()
 
     def _process(self, partition: int, own: Sequence[Any]) -> None:

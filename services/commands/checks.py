@@ -7,7 +7,7 @@ from services.commands.common import db_option, now, opened, progress, require_k
 from services.commands.services import cluster, needed, opened_postgres, require_topics, told
 from services.commands.stores import opened_store
 from services.standalone.reconcile import reconcile as find_differences
-from shared.commandline import fail, settings
+from shared.commandline import fail, one_line, settings
 from shared.helptext import ChineseCommand
 from shared.rules import Ruleset
 from shared.settings import Settings
@@ -63,4 +63,4 @@ def dead_letters_command(db: str | None, jsonl: bool) -> None:
                 row = {"at": at, "origin": letter.origin, "reason": letter.reason, "detail": letter.detail}
                 click.echo(msgspec.json.encode({**row, "event": letter.event}).decode())
             else:
-                click.echo(f"{show(at)}  {letter.origin}  {letter.reason}  {letter.detail}")
+                click.echo(one_line(f"{show(at)}  {letter.origin}  {letter.reason}  {letter.detail}"))

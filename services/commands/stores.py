@@ -13,7 +13,7 @@ from services.compose.cases import Histories
 from services.standalone import log
 from services.standalone.database import Database
 from shared.commandline import fail
-from shared.database import Connections, DatabaseUnusableError, postgres_url, reason
+from shared.database import Connections, DatabaseUnusableError, place, postgres_url, reason
 from shared.records import DeadLetter
 from shared.rules import Ruleset
 from shared.settings import Settings
@@ -105,7 +105,7 @@ def _of_postgres(database: Connections, text: str) -> Store:
 
     return Store(
         database=database,
-        place=postgres_url(text).render_as_string(hide_password=True),
+        place=f"postgresql://{place(postgres_url(text))}",
         histories=histories,
         buried=buried,
         ruleset=ruleset,

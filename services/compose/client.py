@@ -3,6 +3,7 @@
 import http.client
 import json
 import threading
+from itertools import count
 from urllib.parse import urlsplit
 
 TIMEOUT_SECONDS = 10
@@ -24,11 +25,13 @@ class Client:
             raise PushError(f"{url!r} 不是服务地址，请写成 http://127.0.0.1:8000 的形式")
         self._parts = parts
 
-    def push(self, key: str, body: bytes, media_type: str = SINGLE) -> None:
-        """Push it until all of it is durable: what the service could not confirm is sent again, unchanged. Raises PushError."""
+    def push(self, key: str, body: bytes, media_type: str = SINGLE, stop: threading.Event | None = None) -> None:
+        """Push it until all of it is durable: what the service could not confirm is sent again, unchanged. Raises PushError when it is
+        refused, or not confirmed by the last try; with `stop` there is none until that is set.
+        """
         headers = {"Content-Type": media_type, "Authorization": f"Bearer {key}"}
         trouble = ""
-        for _ in range(RETRIES):
+        for _ in range(RETRIES) if stop is None else count():
             try:
                 status, answer = self.ask("POST", "/v1/events", body, headers)
             except (OSError, http.client.HTTPException) as error:
@@ -39,7 +42,8 @@ class Client:
                 trouble = f"{status} {_detail(answer)}"
                 if status != 503:
                     break
-            threading.Event().wait(RETRY_SECONDS)
+            if (stop or threading.Event()).wait(RETRY_SECONDS):
+                break
         raise PushError(f"推送失败：{trouble}")
 
     def status(self, path: str) -> int | None:

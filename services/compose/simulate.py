@@ -29,7 +29,8 @@ class _Plan(NamedTuple):
 
 
 class Portal:
-    """Pushes to `url` for one platform; `now` is the clock that the service goes by. Whatever pushes raises PushError."""
+    """Pushes to `url` for one platform; `now` is the clock that the service goes by. Whatever pushes raises PushError; with `stop`, what
+    is not confirmed is sent again until that is set."""
 
     def __init__(
         self,
@@ -38,8 +39,10 @@ class Portal:
         platform: str,
         now: Callable[[], datetime],
         seed: int | None = None,
+        stop: threading.Event | None = None,
     ) -> None:
         self._client, self._key, self._platform, self._now = Client(url), key, platform, now
+        self._stop = stop
         self._random = random.Random(seed)  # noqa: S311 - a story, not a secret
         self._run = f"{self._random.randrange(16**6):06x}"
         self._number = 0
@@ -72,7 +75,7 @@ class Portal:
             "specversion": "1.0", "id": f"{subject}-{name}", "source": f"/platforms/{self._platform}",
             "type": f"liuyan.message.{name}.v1", "subject": subject, "time": isoformat(time), "data": data,
         }  # fmt: skip
-        self._client.push(self._key, json.dumps(event, ensure_ascii=False).encode())
+        self._client.push(self._key, json.dumps(event, ensure_ascii=False).encode(), stop=self._stop)
 
 
 def run(

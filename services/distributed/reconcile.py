@@ -96,6 +96,7 @@ class _Topic:
         self._log, self._progress = log, progress
         self._consumer = kafka_consumer(
             bootstrap,
+            "read_uncommitted",  # as the processor reads: what a stranger wrote and took back has been counted
             client_id="liuyan-reconcile",
             group_id=None,
             max_poll_records=5_000,

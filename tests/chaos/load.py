@@ -16,6 +16,7 @@ from tests.clusterkit import LONG, Cluster
 from tests.service import until
 from tests.stories import season
 
+OUTAGES = 900.0  # seconds, one after the other: a portal sends for as long as it takes
 HALF_AN_HOUR = timedelta(minutes=30)
 POLICY = """
 [[policy]]
@@ -75,14 +76,14 @@ class Load:
 
     def push(self, events: Sequence[Event]) -> None:
         """Until all are acknowledged."""
-        self._cluster.push(events, next(self._to))
+        self._cluster.push(events, next(self._to), patience=OUTAGES)
         with self._lock:
             self.acknowledged |= {f"{found.platform}/{found.id}" for found in events}
             self.pushed += events
 
     def push_conflicts(self, events: Sequence[Event]) -> None:
         """Events of which another one has the id already: taken at the door, and buried behind it."""
-        self._cluster.push(events, next(self._to))
+        self._cluster.push(events, next(self._to), patience=OUTAGES)
 
     def first_round(self) -> None:
         self.goes_on("the start")

@@ -4,12 +4,14 @@ import csv
 import io
 import json
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from services.commands.cli import COMMANDS
+from services.compose.client import Client, PushError
 from services.compose.demo.quarter import AS_OF, QUARTER, quarter_events, story_cases
 from services.standalone import live
 from services.standalone.database import open_database
@@ -538,6 +540,15 @@ def test_the_dead_letters_hold_no_personal_data_of_what_was_refused(tmp_path: Pa
         assert "13912345678" not in told
 
 
+def test_a_dead_letter_is_one_line_whatever_its_file_is_called(tmp_path: Path) -> None:
+    lines = written(tmp_path / "two\nlines\x1b[2J\u202e.jsonl", "{", received("a"))
+    ran("replay", lines, "--db", tmp_path / "x.db")
+    (line,) = ran("dead-letters", "--db", tmp_path / "x.db").out.split("\n")[:-1]
+    assert "two\ufffdlines\ufffd[2J\ufffd.jsonl:1" in line
+    (letter,) = ran("dead-letters", "--jsonl", "--db", tmp_path / "x.db").jsonl()
+    assert letter["origin"] == "two\nlines\x1b[2J\u202e.jsonl:1"
+
+
 def test_a_lone_surrogate_in_a_line_does_not_end_the_replay(tmp_path: Path) -> None:
     line = json.dumps(received("a") | {"specversion": "\ud800"})
     assert (
@@ -865,6 +876,30 @@ def test_two_simulated_messages_arrive_at_a_running_process(tmp_path: Path, monk
         service.stop()
     monkeypatch.setattr("services.compose.client.RETRIES", 2)
     assert "连不上" in failed(*command, "--key", key)
+
+
+def test_the_demonstrations_portal_goes_on_when_the_service_is_back_and_ends_when_it_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It has nobody who would start it again."""
+    stop, answers = threading.Event(), iter([*[(503, b"{}")] * 40, (202, b"{}"), (503, b"{}"), (503, b"{}")])
+
+    def answered(*_: Any) -> tuple[int, bytes]:
+        status, body = next(answers)
+        if status == 202:
+            told.append(status)
+        elif told:
+            stop.set()
+        return status, body
+
+    told: list[int] = []
+    monkeypatch.setattr("services.compose.client.RETRY_SECONDS", 0)
+    monkeypatch.setattr("services.compose.client.Client.ask", answered)
+    client = Client("http://127.0.0.1:9")
+    client.push("k", b"{}", stop=stop)
+    assert told == [202]
+    with pytest.raises(PushError, match="503"):
+        client.push("k", b"{}", stop=stop)
 
 
 def test_a_simulated_portal_tells_that_somebody_else_answers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,10 +4,14 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
+from kafka import KafkaProducer
 
 from services.distributed.reconcile import NotComparableError, Progress, reconcile
+from shared.events import encode_event
+from shared.kafka import client
 from shared.rules import Ruleset
 from shared.times import SHANGHAI
+from shared.topics import MESSAGES
 from tests import postgres
 from tests.builders import event, ruleset, shipped
 from tests.service import liuyan
@@ -163,3 +167,21 @@ def test_of_the_events_that_came_meanwhile_none_may_be_left_out(own: Base) -> No
         own.processor.feed([event("before-1", "received", now, subject="before", category="help")])
         own.processor.work()
         assert "zhenkang/late：主题中有事件 late-1，它的记录中没有" in differences(found, meanwhile)
+
+
+def test_what_a_stranger_wrote_and_took_back_has_been_counted_and_is_no_difference(own: Base) -> None:
+    """The processor waits for nobody's transaction: one that hangs would hold up every message behind it."""
+    taken_back = event("back-1", "received", datetime.now(SHANGHAI), subject="back", category="help")
+    stranger = KafkaProducer(bootstrap_servers=own.kafka, acks="all", transactional_id="stranger", kafka_client=client)
+    try:
+        stranger.init_transactions()
+        stranger.begin_transaction()
+        stranger.send(MESSAGES.name, encode_event(taken_back), b"zhenkang/back").get(timeout=30)
+        stranger.abort_transaction()
+    finally:
+        stranger.close()
+    own.processor.work()
+    with own.stream() as found:
+        found.settle()
+        assert "zhenkang/back" in {row[0] for row in found.tables()["cases"]}
+        assert differences(found) == []

@@ -40,7 +40,7 @@ def show_quarter(database: Connections, histories: Histories, rules: Ruleset, co
 def push_live(url: str, key: str, now: Callable[[], datetime], console: Console) -> threading.Event:
     """Start the simulated portal in a thread; set the returned event to stop it."""
     stop = threading.Event()
-    portal = Portal(url, key, PLATFORM, now, seed=49)
+    portal = Portal(url, key, PLATFORM, now, seed=49, stop=stop)
 
     def story() -> None:
         try:
