@@ -1,6 +1,7 @@
 """Writes what cases have become: the list, the open targets, the clearing of alerts and the sums, in the caller's transaction."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -10,7 +11,7 @@ from sqlalchemy import Connection, Select, bindparam, delete, select, update
 
 from services.alerts.clearing import clear_alerts
 from services.alerts.rungs import DUE_TODAY, ESCALATED_1, ESCALATED_2, OVERDUE, OpenTarget, open_targets
-from services.alerts.sql import among, chunks, insert_many, upsert
+from services.alerts.sql import among, chunks, insert_many, put
 from services.alerts.sums import Sums
 from services.alerts.tables import cases, targets
 from shared.case import Case, Status, Verdict
@@ -108,9 +109,9 @@ def _project(
     recomputed: bool,
     rebuilt: bool,
 ) -> None:
-    known: list[str] = []
+    known: set[str] = set()
     for old in connection.execute(_old(connection.dialect.name), {"keys": [item.key for item in evaluated]}):
-        known.append(old.key)
+        known.add(old.key)
         before = row_standing(old)
         if before is not None:
             _count(sums, before, old._asdict(), -1)
@@ -121,13 +122,12 @@ def _project(
         rows.append(row)
         if after is not None:
             _count(sums, after, row, 1)
-    upsert(connection, cases, rows)
+    put(connection, cases, rows, known)
     if rebuilt:
-        known = [item.key for item in evaluated]
+        known = {item.key for item in evaluated}
     _project_targets(connection, evaluated, known, rules, now)
     if known:  # a case that was not there before has no alerts
-        found = frozenset(known)
-        standing_cases = {item.key: item.case for item in evaluated if item.key in found}
+        standing_cases = {item.key: item.case for item in evaluated if item.key in known}
         clear_alerts(connection, standing_cases, rules, now, recomputed)
 
 
@@ -211,7 +211,7 @@ def rungs_to_come(target: OpenTarget, rung: str | None, at: int | None) -> tuple
 
 
 def _project_targets(
-    connection: Connection, evaluated: list[Evaluated], known: list[str], rules: Ruleset, now: datetime
+    connection: Connection, evaluated: list[Evaluated], known: AbstractSet[str], rules: Ruleset, now: datetime
 ) -> None:
     """Open targets in, others out. A target that stands as it was keeps its rungs and whether it is quiet.
 
@@ -227,7 +227,7 @@ def _project_targets(
     shifted = []
     quiet: dict[tuple[str, str], bool] = {}
     watched: set[str] = set()
-    for row in connection.execute(_open_targets(connection.dialect.name), {"keys": known}) if known else ():
+    for row in connection.execute(_open_targets(connection.dialect.name), {"keys": sorted(known)}) if known else ():
         quiet[row.key, row.target] = row.quiet
         if not row.quiet:
             watched.add(row.key)

@@ -1,6 +1,7 @@
 """The little that SQLite and PostgreSQL say differently, and reading in chunks."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -66,6 +67,12 @@ def insert_many(connection: Connection, table: Table, rows: Sequence[Mapping[str
     """Insert rows, all with the same members."""
     if rows:
         _write(connection, _insert(connection.dialect.name, table, tuple(rows[0])), rows)
+
+
+def put(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], known: AbstractSet[str]) -> None:
+    """As `upsert`, of rows named by `key`, where it is certain which of the keys are there: what is new costs a third less so."""
+    insert_many(connection, table, [row for row in rows if row["key"] not in known])
+    upsert(connection, table, [row for row in rows if row["key"] in known])
 
 
 def insert_missing(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:

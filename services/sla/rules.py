@@ -26,6 +26,7 @@ The rules (numbers as in docs/rules.md, where their sources are):
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from services.sla.deadlines import Deadline, day_deadline, office_deadline
@@ -65,6 +66,8 @@ from shared.policy import MICROS_OF_MINUTE, Budget, Policy
 from shared.rules import Ruleset
 from shared.workdays import ONE_DAY, WorkCalendar
 
+_TIME = attrgetter("time")
+
 
 def evaluate(events: Iterable[CaseEvent], rules: Ruleset, as_of: datetime) -> Case | None:
     """The case as of `as_of`, from its accepted events in any order, without duplicates, all of one key.
@@ -100,7 +103,7 @@ def still_stands(case: Case, events: Sequence[CaseEvent], rules: Ruleset, as_of:
     if case.ruleset != rules.hash or case.event_count != len(events):
         return False
     deadline = case.next_deadline
-    return (deadline is None or as_of < deadline) and all(event.time <= as_of for event in events)
+    return (deadline is None or as_of < deadline) and max(map(_TIME, events)) <= as_of
 
 
 def order(event: BaseEvent) -> tuple[datetime, int, int, str]:

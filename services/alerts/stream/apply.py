@@ -184,7 +184,7 @@ class Projector:
     def _take(
         self, connection: Connection, cases: Mapping[str, Arrived], now: datetime, rebuilding: str | None
     ) -> list[DeadLetter]:
-        taken = take(connection, cases)
+        taken = take(connection, cases, again=rebuilding is not None)
         if rebuilding != READING:
             histories = taken.histories.items()
             found = [
