@@ -5,6 +5,7 @@ import click
 from services.commands.common import progress, ruleset
 from services.commands.services import cluster, db_option, needed, opened_postgres, require_topics, told
 from shared.commandline import fail
+from shared.cycles import search_seldom
 from shared.helptext import ChineseCommand
 
 
@@ -24,6 +25,7 @@ def rebuild_command(bootstrap: str | None, db: str | None) -> None:
 
         require_topics(kafka, found)
         try:
+            search_seldom()
             done = rebuild(database, kafka, rules, advance)
         except (OtherRulesetError, EmptyTopicError) as error:
             fail(str(error))

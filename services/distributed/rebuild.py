@@ -6,6 +6,7 @@ The services may run or not; who does the work does not matter. Killed, it is ca
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import datetime
 from typing import NamedTuple
 
@@ -26,7 +27,9 @@ from shared.topics import CASES, SLA_GROUP
 
 PATIENCE_SECONDS = 60.0
 RETRY_SECONDS = 1.0
-TELL_SECONDS = 1.0  # between two looks at how much is done: cases are counted for it
+TELL_SECONDS = 1.0  # between two looks at how much is done
+LOOK_SHARE = 0.05  # of the time, at most: all cases are counted for it
+WORKERS = 3  # while one computes, others wait for the database
 
 Progress = Callable[[str, int, int], None]
 """Told (what, done, total)."""
@@ -60,15 +63,15 @@ def rebuild(database: Connections, bootstrap: str, rules: Ruleset, progress: Pro
     try:
         while True:
             try:
-                wait = work.step(progress)
+                pause = work.step(progress)
                 succeeded = time.monotonic()
             except TRANSIENT:
                 if time.monotonic() - succeeded > PATIENCE_SECONDS:
                     raise
-                wait = RETRY_SECONDS
-            if wait is None:
+                pause = RETRY_SECONDS
+            if pause is None:
                 break
-            threading.Event().wait(wait)
+            threading.Event().wait(pause)
     finally:
         work.close()
     seconds = time.monotonic() - started
@@ -93,36 +96,45 @@ class _Work:
 
     def __init__(self, database: Connections, bootstrap: str, rules: Ruleset) -> None:
         self._database, self._bootstrap, self._rules = database, bootstrap, rules
-        self._rebuild = stream.Rebuild(database, rules, self._evaluate_keys)
+        self._rebuilds = [stream.Rebuild(database, rules, self._evaluate_keys) for _ in range(WORKERS)]
+        self._threads = ThreadPoolExecutor(WORKERS, "rebuilding")
         self._reader: Reader | None = None
-        self._told_at = 0.0
+        self._tell_at = 0.0
 
     def step(self, progress: Progress) -> float | None:
         with self._database.reading() as connection:
             phase = stream.rebuilding(connection)
             if phase is None:
                 return None
-            if time.monotonic() - self._told_at > TELL_SECONDS:
+            if time.monotonic() > self._tell_at:
                 self._tell(connection, phase, progress)
         if phase == READING:
             self._read()
-            self._rebuild.step()
+            self._rebuilds[0].step()
             return 0.0
-        self.close()
-        return self._rebuild.step()
+        self._leave()
+        steps = [self._threads.submit(each.step) for each in self._rebuilds]
+        wait(steps)  # of one that fails the others are not under way any more when it is tried again
+        return min(step.result() for step in steps)
 
     def close(self) -> None:
-        """Leave the group."""
+        self._threads.shutdown()
+        self._leave()
+
+    def _leave(self) -> None:
+        """The group."""
         if self._reader is not None:
             self._reader.close()
             self._reader = None
 
     def _tell(self, connection: Connection, phase: str, progress: Progress) -> None:
+        begun = time.monotonic()
         if phase == READING:
             progress("读取记录", *stream.read_so_far(connection))
         else:
             progress("整理办件", *stream.projected_so_far(connection))
-        self._told_at = time.monotonic()
+        now = time.monotonic()
+        self._tell_at = now + max(TELL_SECONDS, (now - begun) / LOOK_SHARE)
 
     def _read(self) -> None:
         if self._reader is None:

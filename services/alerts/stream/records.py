@@ -111,13 +111,24 @@ def _claim_identities(connection: Connection, new: Mapping[str, Sequence[Event]]
     for key, events in new.items():
         for event in events:
             wanted.setdefault(_ident(event), key)
-    rows = [{"ident": ident, "key": key} for ident, key in sorted(wanted.items())]
-    doubled = sum(len(events) for events in new.values()) > len(rows)  # two keys of this very batch
-    all_new = not again and _all_new(connection, rows)
-    if (all_new or insert_missing(connection, identities, rows) == len(rows)) and not doubled:
-        return {}
+    doubled = sum(len(events) for events in new.values()) > len(wanted)  # two keys of this very batch
+    if not again and _all_new(connection, _rows(wanted)):
+        return wanted if doubled else {}
+    held = _holders(connection, wanted)
+    missing = {ident: key for ident, key in wanted.items() if ident not in held}
+    if not missing:
+        return held
+    others = insert_missing(connection, identities, _rows(missing)) < len(missing)  # who claimed them meanwhile
+    return held | (_holders(connection, missing) if others else missing)
+
+
+def _rows(claims: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"ident": ident, "key": key} for ident, key in sorted(claims.items())]
+
+
+def _holders(connection: Connection, idents: Iterable[str]) -> dict[str, str]:
     held: dict[str, str] = {}
-    for chunk in chunks(sorted(wanted)):
+    for chunk in chunks(sorted(idents)):
         held.update((row.ident, row.key) for row in connection.execute(_IDENTITIES, {"idents": chunk}))
     return held
 
