@@ -172,7 +172,7 @@ ALWAYS = "never"
 ABSENT = {
     "liuyan_events_total": ALWAYS,
     "liuyan_events_refused_total": ALWAYS,
-    "liuyan_dead_letters_total": "a reason other than `conflict` that has not occurred",
+    "liuyan_dead_letters_total": ALWAYS,
     "liuyan_period_cases": ALWAYS,
     "liuyan_completion_ratio": "no accountable case in the period",
     "liuyan_on_time_ratio": "no case of the period is on time, late or overdue yet",
@@ -186,6 +186,12 @@ ABSENT = {
     "liuyan_tally_gap": "never; 0 when the platform has sent no tally",
     "liuyan_calendar_confirmed_until_timestamp_seconds": ALWAYS,
     "liuyan_overdue_flag_delay_seconds": ALWAYS,
+    "liuyan_platform_info": ALWAYS,
+    "liuyan_working_day": ALWAYS,
+    "liuyan_platform_silent_working_days": "nothing was ever heard of the platform",
+    "liuyan_sweep_timestamp_seconds": "before the first sweep",
+    "liuyan_live": ALWAYS,
+    "liuyan_ready": ALWAYS,
 }
 """When a metric has no sample for a platform, or none at all."""
 
@@ -208,7 +214,8 @@ def metrics() -> str:
         + table(["metric", "type", "labels", "help", "absent when"], rows)
         + "\nReasons of `events_refused_total` are in [api.md](api.md#refusals); `platform` is that of the key, or `unknown` where\n"
         "there is no valid key. Reasons of `dead_letters_total` are the same words. Outcomes and categories:\n"
-        "[glossary.md](glossary.md). The series that end in `_created` come from the client library and mean nothing here.\n"
+        "[glossary.md](glossary.md). What begins with `process_` comes from the client library and is about the process.\n"
+        "`sweep_timestamp`, `live` and `ready` are by the clock of the machine, also in a demonstration, whose cases have their own.\n"
     )
 
 
@@ -235,9 +242,10 @@ def exposed_metrics() -> list[tuple[str, str, list[str], str]]:
             replay(lines, database, Door(rules), lambda: now, lambda _: None)
             engine = Engine(database, rules, Clock())
             engine.prepare()
+            engine.swept_at = now.timestamp()  # it is not started
             registry, _ = metrics_registry(database, engine, rules)
             Refusals(registry, rules.registry.slugs)
-            return list(_described(registry))
+            return [found for found in _described(registry) if found[0].startswith("liuyan_")]
         finally:
             database.close()
 

@@ -17,7 +17,7 @@ from shared.case import Outcome
 from shared.events import EVENT_TYPES
 from shared.figures import Counts, Figures, Period, tabulate
 from shared.rules import Ruleset
-from shared.times import midnight, to_micros
+from shared.times import from_micros, midnight, to_micros
 
 DELAY_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800, 3600, 86400)
 ReadState = Callable[[Iterable[str], datetime], State]
@@ -59,7 +59,7 @@ class CaseCollector(Collector):
         yield from self._period_metrics(state, periods)
         yield from self._case_metrics(state)
         yield from self._platform_metrics(state)
-        yield self._calendar(now)
+        yield from self._calendar_metrics(state, now)
         letters = CounterMetricFamily("liuyan_dead_letters", "What could not be used, by reason.", labels=["reason"])
         for reason, number in sorted(self._dead_letters().items()):
             letters.add_metric([reason], number)
@@ -114,6 +114,14 @@ class CaseCollector(Collector):
 
     def _platform_metrics(self, state: State) -> Iterator[Metric]:
         slugs = self._rules.registry.slugs
+        info = GaugeMetricFamily(
+            "liuyan_platform_info",
+            "1; the names of a platform and its county, to be joined to what has only slugs.",
+            labels=["platform", "name", "county", "county_name"],
+        )
+        for platform in self._rules.registry:
+            info.add_metric([platform.slug, platform.name, platform.county, platform.county_name], 1)
+        yield info
         events = CounterMetricFamily("liuyan_events", "Events accepted.", labels=["platform", "type"])
         for slug in slugs:
             for kind in EVENT_TYPES.values():
@@ -137,33 +145,30 @@ class CaseCollector(Collector):
             gap.add_metric([slug], state.tally_gap.get(slug, 0))
         yield from (oldest, last, awaiting, gap)
 
-    def _calendar(self, now: datetime) -> Metric:
-        end = self._rules.calendars.national.confirmed_until(now.date()) + timedelta(days=1)
-        return GaugeMetricFamily(
+    def _calendar_metrics(self, state: State, now: datetime) -> Iterator[Metric]:
+        today, calendars = now.date(), self._rules.calendars
+        working = GaugeMetricFamily(
+            "liuyan_working_day", "1 when today is a working day of the county.", labels=["county"]
+        )
+        for county in self._rules.registry.county_names:
+            working.add_metric([county], calendars.of(county).is_working(today))
+        yield working
+        silent = _by_platform(
+            "liuyan_platform_silent_working_days",
+            "Whole working days since the day of the last event; absent: never heard of.",
+        )
+        for platform in self._rules.registry:
+            if last := state.last_event.get(platform.slug):
+                days = calendars.of(platform.county)
+                since = days.working_days_upto(today) - days.working_days_upto(from_micros(last).date())
+                silent.add_metric([platform.slug], max(0, since - days.is_working(today)))
+        yield silent
+        end = calendars.national.confirmed_until(today) + timedelta(days=1)
+        yield GaugeMetricFamily(
             "liuyan_calendar_confirmed_until_timestamp_seconds",
             "The instant up to which every day is confirmed by a notice.",
             value=midnight(end).timestamp(),
         )
-
-
-class HorizonCollector(Collector):
-    """Up to when everything that had arrived is in the figures; nothing before everything was read for the first time."""
-
-    def __init__(self, read: Callable[[], datetime | None]) -> None:
-        self._read = read
-
-    def describe(self) -> Iterable[Metric]:
-        return []  # nothing is read when the collector is registered
-
-    def collect(self) -> Iterator[Metric]:
-        family = GaugeMetricFamily(
-            "liuyan_horizon_timestamp_seconds",
-            "Everything that had arrived by then is in the figures, and alerts are raised as of then.",
-        )
-        at = self._read()
-        if at is not None:
-            family.add_metric([], at.timestamp())
-        yield family
 
 
 def _by_platform(name: str, documentation: str) -> GaugeMetricFamily:

@@ -11,6 +11,7 @@ from services.alerts.journal import alerts_of
 from services.alerts.metrics import CaseCollector, FlagDelay
 from services.alerts.projection import Evaluated
 from services.alerts.queries import Recall, State, state
+from services.ingest.refusals import RefusalReason
 from services.sla.explain import explain
 from services.sla.rules import evaluate, next_change, order, still_stands
 from shared.case import Case
@@ -19,6 +20,15 @@ from shared.events import CaseEvent
 from shared.http import busy
 from shared.metrics import new_registry
 from shared.rules import Ruleset
+
+LETTER_REASONS = (
+    *(reason.value for reason in RefusalReason),
+    "undecodable",
+    "unusable",
+    "wrong_key",
+    "wrong_partition",
+)
+"""Why something may become a dead letter: each is counted from the start, because of a series that begins with 1 nobody sees the rise."""
 
 Histories = Callable[[Connection, Iterable[str]], Iterator[tuple[str, list[CaseEvent]]]]
 """(connection, keys) -> each key, in the order given, with all events of its case in no particular order."""
@@ -88,7 +98,7 @@ def cases_registry(
 
     def letters() -> dict[str, int]:
         with database.reading() as connection:
-            return {"conflict": 0, **dead_letters(connection)}
+            return {**dict.fromkeys(LETTER_REASONS, 0), **dead_letters(connection)}
 
     registry.register(CaseCollector(rules, now, read, letters))
     return registry, FlagDelay(registry)

@@ -10,7 +10,6 @@ from sqlalchemy import Connection, func, select
 
 from services.alerts import queries
 from services.alerts.app import Reader, reading_routes
-from services.alerts.metrics import HorizonCollector
 from services.alerts.projection import Evaluated
 from services.alerts.rooms import Rooms
 from services.alerts.stream import consumer
@@ -33,11 +32,15 @@ from shared.database import Postgres
 from shared.figures import Figures, tabulate
 from shared.http import health_routes
 from shared.loops import STUCK_SECONDS, Loop, exit_when
-from shared.metrics import LagCollector
+from shared.metrics import LagCollector, StateCollector, TimestampCollector, sweep_collector
 from shared.rules import Ruleset
 from shared.settings import Environment
 from shared.topics import SLA_GROUP
 
+HORIZON = (
+    "liuyan_horizon_timestamp_seconds",
+    "Everything that had arrived by then is in the figures, and alerts are raised as of then.",
+)
 READING = (*TRANSIENT, consumer.TopicResetError)
 
 
@@ -55,7 +58,9 @@ class AlertsService:
         self._registry, self._delay = cases_registry(database, rules, self._now, letter_counts)
         self._registry.register(LagCollector("alerts", lambda: dict(self.reader.lag)))
         self._sweeper = Sweeper(database, rules, self._evaluate_keys, self._raised)
-        self._registry.register(HorizonCollector(self._horizon))
+        self._registry.register(sweep_collector(lambda: self._sweeper.swept_at))
+        self._registry.register(TimestampCollector(*HORIZON, self._horizon))
+        self._registry.register(StateCollector("alerts", self.unhealthy, self.unready))
         self._loops = (
             Loop("核对主题", self._topics.step, ()),
             Loop("整理办件", self.reader.step, READING),
@@ -106,9 +111,10 @@ class AlertsService:
         recall = recaller(histories, self._rules, self._ending.is_set)
         return tabulate(queries.standings_now(connection, recall, months, at), self._rules.registry, months)
 
-    def _horizon(self) -> datetime | None:
+    def _horizon(self) -> float | None:
         with self._database.reading() as connection:
-            return horizon(connection)
+            at = horizon(connection)
+        return None if at is None else at.timestamp()
 
     def _raised(self, raised: Sequence[Raised], now: datetime) -> None:
         self._delay.observe(raised, now)

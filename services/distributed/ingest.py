@@ -22,7 +22,7 @@ from shared.database import Connections
 from shared.events import Event
 from shared.http import health_routes
 from shared.loops import Loop, exit_when
-from shared.metrics import new_registry
+from shared.metrics import StateCollector, new_registry
 from shared.rules import Ruleset
 from shared.settings import Environment
 from shared.topics import MESSAGES
@@ -87,6 +87,7 @@ class IngestService:
 
     def _app(self) -> Litestar:
         registry = new_registry()
+        registry.register(StateCollector("ingest", self.unhealthy, self.unready))
         refusals = Refusals(registry, self._rules.registry.slugs)
 
         @get("/metrics", include_in_schema=False, sync_to_thread=False)

@@ -17,6 +17,7 @@ from services.standalone import log
 from services.standalone.database import Database
 from services.standalone.engine import Engine
 from shared.http import health_routes
+from shared.metrics import StateCollector, sweep_collector
 from shared.rules import Ruleset
 
 
@@ -26,7 +27,10 @@ def dead_letter_counts(connection: Connection) -> dict[str, int]:
 
 
 def metrics_registry(database: Database, engine: Engine, rules: Ruleset) -> tuple[CollectorRegistry, FlagDelay]:
-    return cases_registry(database, rules, engine.clock.now, dead_letter_counts)
+    registry, delay = cases_registry(database, rules, engine.clock.now, dead_letter_counts)
+    registry.register(sweep_collector(lambda: engine.swept_at))
+    registry.register(StateCollector("standalone", engine.unhealthy, engine.unhealthy))
+    return registry, delay
 
 
 def create_app(engine: Engine, registry: CollectorRegistry) -> Litestar:

@@ -69,6 +69,8 @@ class Engine:
         self._trouble: str | None = None
         self._failed_at = self._beat
         self._sweep_trouble: str | None = None
+        self.swept_at: float | None = None
+        """When (seconds since 1970) it last saw to it that what is due is flagged; None before the first time."""
 
     def prepare(self, progress: Progress = lambda what, done, total: None) -> None:
         """Finish what an earlier run left. Before `start`."""
@@ -214,7 +216,7 @@ class Engine:
                     catch_up(connection, self.rules, self.clock.now())
                 return 0.0
             if wake is None or self.clock.seconds_until(wake) > 0:
-                self._sweep_trouble = None
+                self._sweep_trouble, self.swept_at = None, time.time()
                 return LONGEST_SLEEP if wake is None else min(LONGEST_SLEEP, self.clock.seconds_until(wake))
             with self.database.writing() as connection:
                 raised = sweep_due(connection, self.rules, self.clock.now())
@@ -223,7 +225,7 @@ class Engine:
             self._sweep_trouble = "到期检查失败"
             logger.error("到期检查失败，稍后重试", action="sweep_failed", detail=str(error)[:200])
             return 1.0
-        self._sweep_trouble = None
+        self._sweep_trouble, self.swept_at = None, time.time()
         if raised:
             try:
                 self._on_raised(tuple(raised))

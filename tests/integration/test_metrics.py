@@ -3,6 +3,8 @@
 import itertools
 import json
 import math
+import re
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,14 +13,15 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from services.compose.cases import LETTER_REASONS
 from services.compose.demo.quarter import AS_OF, QUARTER, quarter_events
 from services.ingest.refusals import RefusalReason
 from shared.case import Outcome
 from shared.deployment import load_ruleset
 from shared.events import EVENT_TYPES
 from shared.times import isoformat
-from tests.builders import at
-from tests.service import Json, Served, platform_of, served
+from tests.builders import at, ruleset
+from tests.service import Json, Served, platform_of, served, until
 
 RULES = load_ruleset()
 PLATFORMS = {platform.slug: platform.county for platform in RULES.registry}
@@ -45,6 +48,12 @@ CONTRACT = {
     "liuyan_tally_gap": ("gauge", {"platform"}),
     "liuyan_calendar_confirmed_until_timestamp_seconds": ("gauge", set()),
     "liuyan_overdue_flag_delay_seconds": ("histogram", set()),
+    "liuyan_platform_info": ("gauge", {"platform", "name", "county", "county_name"}),
+    "liuyan_working_day": ("gauge", {"county"}),
+    "liuyan_platform_silent_working_days": ("gauge", {"platform"}),
+    "liuyan_sweep_timestamp_seconds": ("gauge", set()),
+    "liuyan_live": ("gauge", {"service"}),
+    "liuyan_ready": ("gauge", {"service"}),
 }
 """Of the product's metrics (docs/metrics.md), all but the consumers' lag: the embedded engine has no consumers."""
 
@@ -55,7 +64,9 @@ class Scrape:
     def __init__(self, text: str) -> None:
         self.text = text
         self.families = {family.name: family for family in text_string_to_metric_families(text)}
-        self.samples = [sample for family in self.families.values() for sample in family.samples]
+        self.samples = [
+            sample for family in self.families.values() for sample in family.samples if "liuyan_" in sample.name
+        ]  # not the process's own
 
     def __call__(self, name: str, **labels: str) -> float | None:
         """The value of the one sample of that name and these labels; None when there is none."""
@@ -111,7 +122,9 @@ def quarter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def test_every_metric_of_the_contract_is_there_from_the_start_and_no_other(fresh: Served) -> None:
     found = scrape(fresh)
     kinds = {
-        f"{name}_total" if family.type == "counter" else name: family.type for name, family in found.families.items()
+        f"{name}_total" if family.type == "counter" else name: family.type
+        for name, family in found.families.items()
+        if not name.startswith("process_")
     }
     assert kinds == {name: kind for name, (kind, _) in CONTRACT.items()}
     assert all(family.documentation for family in found.families.values())
@@ -135,7 +148,11 @@ def test_every_platform_is_there_from_the_start_with_every_label(fresh: Served) 
         assert seen(name) == combinations()
     reasons = [reason.value for reason in RefusalReason]
     assert seen("events_refused_total", "reason") == combinations(reasons) | {("unknown", reason) for reason in reasons}
-    assert found("dead_letters_total", reason="conflict") == 0
+    assert {row["reason"] for row in found.labels("dead_letters_total")} == set(LETTER_REASONS)
+    assert {row["county"] for row in found.labels("working_day")} == set(PLATFORMS.values())
+    assert {
+        row["platform"]: (row["name"], row["county"], row["county_name"]) for row in found.labels("platform_info")
+    } == {platform.slug: (platform.name, platform.county, platform.county_name) for platform in RULES.registry}
 
 
 def test_the_labels_are_those_of_the_contract_and_the_county_is_the_platforms(quarter: Served) -> None:
@@ -143,7 +160,7 @@ def test_the_labels_are_those_of_the_contract_and_the_county_is_the_platforms(qu
         name = sample.name.removesuffix("_bucket").removesuffix("_sum").removesuffix("_count")
         if not sample.name.endswith("_created"):
             assert set(sample.labels) - {"le"} == CONTRACT[name][1], sample
-        if "county" in sample.labels:
+        if {"county", "platform"} <= sample.labels.keys():
             assert sample.labels["county"] == PLATFORMS[sample.labels["platform"]]
 
 
@@ -158,6 +175,7 @@ def test_nothing_is_counted_before_anything_has_happened(fresh: Served) -> None:
 def test_what_is_not_defined_yet_has_no_value(fresh: Served) -> None:
     found = scrape(fresh)
     assert found.labels("completion_ratio") == found.labels("on_time_ratio") == []
+    assert found.labels("platform_silent_working_days") == []
     assert found("next_deadline_timestamp_seconds") is None
     for platform in PLATFORMS:
         oldest = found("oldest_overdue_timestamp_seconds", platform=platform)
@@ -168,6 +186,19 @@ def test_what_is_not_defined_yet_has_no_value(fresh: Served) -> None:
 def test_the_calendar_is_confirmed_until_the_days_that_the_next_notice_may_change(fresh: Served) -> None:
     """As of 2022 the library holds the notices up to 2026: the last week of that year is open."""
     assert scrape(fresh)("calendar_confirmed_until_timestamp_seconds") == at("2026-12-25 00:00").timestamp()
+
+
+def test_every_reason_of_a_dead_letter_in_the_code_is_counted_from_the_start() -> None:
+    """What begins with 1 has not risen, for Prometheus: nobody would hear of the first one."""
+    root = Path(__file__).parents[2]
+    code = "".join(file.read_text(encoding="utf-8") for file in (root / "services").rglob("*.py"))
+    named = set(re.findall(r'DeadLetter\([^"]*(?:f"[^"]*", )?"(\w+)"', code))
+    assert {"conflict", "undecodable", "unusable", "wrong_key", "wrong_partition", "too_large"} <= named
+    assert named <= set(LETTER_REASONS)
+
+
+def test_what_the_process_takes_is_told_too(fresh: Served) -> None:
+    assert {"process_start_time_seconds", "process_resident_memory_bytes"} <= Scrape(fresh.metrics()).families.keys()
 
 
 # The text
@@ -195,7 +226,8 @@ def test_no_label_holds_the_id_of_a_message_or_anything_that_a_citizen_wrote(qua
 
 def test_the_number_of_series_does_not_grow_with_the_cases(fresh: Served, quarter: Served) -> None:
     def series(service: Served) -> int:
-        return len([s for s in scrape(service).samples if not s.name.endswith("_ratio")])
+        names = ("liuyan_completion_ratio", "liuyan_on_time_ratio", "liuyan_platform_silent_working_days")
+        return len([s for s in scrape(service).samples if s.name not in names])
 
     assert series(quarter) - series(fresh) <= 1  # the next deadline, which a service without open cases does not have
 
@@ -223,6 +255,60 @@ def test_the_time_of_the_last_event_is_the_latest_that_has_come_never_one_ahead(
     fresh.push(event("zhenkang/c", "received", "03-20 09:00"))
     assert last("zhenkang") == NOW.timestamp()
     assert last("lincang") == 0
+
+
+def test_silence_is_counted_in_whole_working_days_of_the_platforms_county(fresh: Served) -> None:
+    """2022-04-03 to 05 were off, Saturday the 2nd was worked."""
+
+    def silent(platform: str = "zhenkang") -> float | None:
+        return scrape(fresh)("platform_silent_working_days", platform=platform)
+
+    fresh.push(event("zhenkang/a", "received", "03-09 09:00"))
+    for when, days in (
+        ("03-09 12:00", 0),
+        ("03-10 00:00", 0),
+        ("03-11 00:00", 1),
+        ("03-12 09:00", 2),
+        ("03-14 09:00", 2),
+    ):
+        fresh.set_clock(at(when))
+        assert silent() == days, when
+    fresh.set_clock(at("04-01 12:00"))
+    fresh.push(event("zhenkang/b", "received", "04-01 09:00"))
+    fresh.set_clock(at("04-06 09:00"))
+    assert silent() == 1
+    fresh.push(tally("zhenkang", "2022-04-06", 0, "04-06 09:00"))
+    assert (silent(), silent("lincang")) == (0, None)
+
+
+def test_a_working_day_is_one_of_the_county(tmp_path: Path) -> None:
+    own = '[[local]]\ncounty = "gengma"\ndate = "2022-04-14"\nrest = true\nname = "泼水节"\nsource = "县政府通知"\n'
+    with served(tmp_path / "days.db", at("04-14 12:00"), ruleset(calendar=own)) as service:
+
+        def working() -> set[str]:
+            found = scrape(service)
+            return {county for county in PLATFORMS.values() if found("working_day", county=county)}
+
+        assert set(PLATFORMS.values()) - working() == {"gengma"}
+        service.set_clock(at("04-16 12:00"))
+        assert working() == set()
+
+
+def test_the_sweep_and_the_probes_tell_that_it_works(fresh: Served) -> None:
+    until(lambda: Scrape(fresh.metrics())("sweep_timestamp_seconds"), "the first sweep")
+    before = Scrape(fresh.metrics())("sweep_timestamp_seconds")
+    assert before is not None
+    assert abs(time.time() - before) < 600  # the machine's clock, not the one of the cases
+    fresh.push(event("zhenkang/a", "received", "03-08 09:00"))
+    until(lambda: (Scrape(fresh.metrics())("sweep_timestamp_seconds") or 0) > before, "a sweep after the push")
+    found = scrape(fresh)
+    assert (found("live", service="standalone"), found("ready", service="standalone")) == (1, 1)
+
+
+def test_a_service_that_does_not_come_on_is_neither_alive_nor_ready(fresh: Served) -> None:
+    fresh.engine.stop()
+    found = Scrape(fresh.metrics())
+    assert (found("live", service="standalone"), found("ready", service="standalone")) == (0, 0)
 
 
 def test_refusals_are_counted_by_the_platform_of_the_key_and_the_reason(fresh: Served) -> None:
@@ -417,7 +503,7 @@ def test_the_values_survive_a_restart(tmp_path: Path) -> None:
     file = tmp_path / "restart.db"
 
     def kept(service: Served) -> dict[str, float]:
-        lost = ("liuyan_events_refused", "liuyan_overdue_flag_delay")
+        lost = ("liuyan_events_refused", "liuyan_overdue_flag_delay", "liuyan_sweep")
         return {
             f"{s.name}{json.dumps(s.labels)}": s.value
             for s in scrape(service).samples

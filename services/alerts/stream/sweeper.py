@@ -3,6 +3,7 @@
 Before anything falls due, a rebuild is brought to its end, and cases that were made with other rules are computed anew.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -26,7 +27,10 @@ LOOK_SECONDS = 0.2
 
 
 class Sweeper:
-    """`step` is for a loop. `rebuilding`: whether the projections were not whole when it looked last."""
+    """`step` is for a loop. `rebuilding`: whether the projections were not whole when it looked last.
+
+    `swept_at`: when (seconds since 1970) it last saw to it that what is due is flagged; None before the first time.
+    """
 
     def __init__(
         self,
@@ -40,6 +44,7 @@ class Sweeper:
         self._on_raised, self._batch = on_raised, batch
         self._rebuild = Rebuild(database, rules, evaluate_keys)
         self.rebuilding = False
+        self.swept_at: float | None = None
 
     def step(self) -> float:
         """One batch: for how many seconds there is nothing to do."""
@@ -56,12 +61,16 @@ class Sweeper:
                 some = self._recompute_some(connection)
             else:
                 at = horizon(connection)
-                if at is None or wake is None or wake > at:
+                if at is None:
+                    return LOOK_SECONDS
+                if wake is None or wake > at:
+                    self.swept_at = time.time()
                     return LOOK_SECONDS
                 raised = sweep(connection, self._rules, at, self._evaluate_keys, self._batch)
                 now = database_now(connection)
         if not held.recomputed:
             return 0.0 if some else self._end_recomputing()
+        self.swept_at = time.time()
         if raised:
             self._on_raised(raised, now)
         return 0.0

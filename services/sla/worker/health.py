@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
+from prometheus_client import Counter, Gauge
 
 from services.sla.worker.watchdog import Position, Watchdog
+from shared.metrics import StateCollector, new_registry
 from shared.topics import MESSAGES
 
 NOT_LOOKED = "还没有问到 Kafka"
@@ -21,8 +22,8 @@ class Health:
         """Why nothing is known from the brokers."""
         self.topics: str | None = NOT_LOOKED
         """What is wrong with the topics."""
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
+        self.registry = new_registry()
+        self.registry.register(StateCollector("sla", self.unhealthy, self.unready))
         self._lag = Gauge(
             "liuyan_consumer_lag_records",
             "Messages that are in the topic and not yet done, of all partitions; the process need not hold them.",
