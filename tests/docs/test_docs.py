@@ -31,7 +31,9 @@ def fresh() -> dict[Path, str]:
     return generate.pages()
 
 
-@pytest.mark.parametrize("page", ["states.md", "settings.md", "metrics.md", "api.md"])
+@pytest.mark.parametrize(
+    "page", ["states.md", "settings.md", "metrics.md", "api.md", "monitoring.md", "monitoring.zh-CN.md"]
+)
 def test_generated_pages_are_fresh(fresh: dict[Path, str], page: str) -> None:
     assert read(f"docs/{page}") == fresh[ROOT / "docs" / page], "run `make docs`"
 
@@ -80,8 +82,10 @@ def test_the_readmes_and_the_pages_for_users_are_translated() -> None:
         "docs/distributed.md",
         "docs/guarantees.md",
         "docs/kubernetes.md",
+        "docs/monitoring.md",
         "docs/operations.md",
         "docs/rules.md",
+        "docs/runbooks.md",
         "docs/scaling.md",
     ]
 
