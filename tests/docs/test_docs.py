@@ -22,7 +22,7 @@ from tests.docs.markdown import (
     tables,
 )
 
-HOSTS = {"127.0.0.1", "keepachangelog.com", "semver.org", "www.apache.org"}
+HOSTS = {"127.0.0.1", "duty.example", "keepachangelog.com", "semver.org", "www.apache.org"}
 COMMITTED = [*PAGES, ROOT / "LICENSE", ROOT / "docs" / "generate.py", *sorted((ROOT / "tests" / "docs").glob("*.py"))]
 
 
