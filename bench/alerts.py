@@ -1,9 +1,10 @@
-"""Records of cases into PostgreSQL by one alerts service, against a loop that only decodes them, and against writing row by row; then all of
+"""Records of cases into PostgreSQL by the alerts service, against a loop that only decodes them, and against writing row by row; then all of
 them again, by `liuyan rebuild`."""
 
+import contextlib
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,14 +17,16 @@ from bench.stage import on_disk, stage
 from services.alerts.tables import consumer_positions
 from services.distributed.rebuild import rebuild
 from services.sla.processing import Message, process
+from shared.cycles import search_seldom
 from shared.kafka import client
 from shared.records import CaseRecord, decode_record, encode_record
 from shared.times import SHANGHAI
 from shared.topics import CASES, MIB
-from tests.clusterkit import Cluster
+from tests.clusterkit import Cluster, Process
 
 CASE_COUNT = 100_000
-ROUNDS = 3
+ROUNDS = 2
+REPLICAS = 2  # as the documentation advises
 SINGLE_CASES = 3_000
 PATIENCE = 300.0
 
@@ -71,21 +74,26 @@ def _projected(found: Cluster) -> int:
         return int(connection.execute(total).scalar_one())
 
 
-def _ours(found: Cluster, run: int, before: int, until: int) -> tuple[float, float]:
-    """Cases a second from the first that is seen in the projections to the last, and the share of a processor."""
-    with one_core(0):
-        process_ = found.start("alerts", f"alerts-{run}")
+def _ours(found: Cluster, run: int, before: int, until: int, replicas: int) -> tuple[float, float]:
+    """Cases a second from the first that is seen in the projections to the last, and how many processors the replicas used."""
+    with one_core(0) if replicas == 1 else contextlib.nullcontext():
+        started = [found.start("alerts", f"alerts-{run}-{number}") for number in range(replicas)]
     first, begun, busy, end = before, 0.0, 0.0, time.monotonic() + PATIENCE
     while (done := _projected(found)) < until:
         if first == before and done > before:
             first, begun = done, time.perf_counter()
-            busy = used(process_._process.pid)  # type: ignore[union-attr]  # noqa: SLF001
-        assert time.monotonic() < end, f"{done} of {until} records: {process_.tail()}"
+            busy = _used(started)
+        assert time.monotonic() < end, f"{done} of {until} records: {started[0].tail()}"
         time.sleep(0.02)
     lasted = time.perf_counter() - begun
-    share = (used(process_._process.pid) - busy) / lasted  # type: ignore[union-attr]  # noqa: SLF001
-    process_.stop()
+    share = (_used(started) - busy) / lasted
+    for each in started:
+        each.stop()
     return (until - first) / lasted, share
+
+
+def _used(processes: Iterable[Process]) -> float:
+    return sum(used(each._process.pid) for each in processes)  # type: ignore[union-attr]  # noqa: SLF001
 
 
 def _decoding(found: Cluster, since: dict[int, int], total: int) -> float:
@@ -142,24 +150,43 @@ def _single(found: Cluster) -> float:
 
 
 def main() -> None:
-    pin(1)  # the broker, the database and whoever looks on; what is measured has processor 0 for itself
+    _beside()
+    _alone()
+
+
+def _beside() -> None:
+    """As they run: replicas, broker and database share all of the machine."""
+    with stage() as found:
+        before = 0
+        for run in range(ROUNDS):
+            records = _records(found, CASE_COUNT, run)
+            _fill(found, records)
+            rate, share = _ours(found, run, before, before + len(records), REPLICAS)
+            before += len(records)
+            print(f"{rate:,.0f} cases/s (goal 10,000) by {REPLICAS} replicas with {share:.2f} processors", flush=True)
+
+
+def _alone() -> None:
+    """One replica, which has a processor for itself."""
+    pin(1)  # the broker, the database and whoever looks on
     with stage() as found:
         before = 0
         for run in range(ROUNDS):
             ends = _ends(found)
             records = _records(found, CASE_COUNT, run)
             _fill(found, records)
-            rate, share = _ours(found, run, before, before + len(records))
+            rate, share = _ours(found, run, before, before + len(records), replicas=1)
             before += len(records)
             with one_core(0):
                 decoding, single = _decoding(found, ends, len(records)), _single(found)
             print(
-                f"{rate:,.0f} cases/s (goal 10,000) with {share:.0%} of a processor, {rate / share:,.0f} per second of its time;"
+                f"{rate:,.0f} cases/s by one with {share:.0%} of a processor, {rate / share:,.0f} per second of its time;"
                 f" {decoding:,.0f}/s only decoded: ratio {rate / decoding:.2f};"
                 f" {single:,.0f} cases/s row by row: {rate / single:.1f} x",
                 flush=True,
             )
         print(_sizes(found), flush=True)
+        search_seldom()
         with one_core(0):
             done = rebuild(found.database, found.kafka, found.rules, lambda *_: None)
         print(

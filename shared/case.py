@@ -67,7 +67,7 @@ class Reason(StrEnum):
     TOO_MANY_SUSPENSIONS = "too_many_suspensions"
 
 
-class Target(Struct, frozen=True):
+class Target(Struct, frozen=True, gc=False):
     """A target of a round. It is counted from `anchor`: `days` working days, or `hours` office hours and `days` office days."""
 
     due_at: datetime | None
@@ -80,19 +80,19 @@ class Target(Struct, frozen=True):
     hours: float | None
 
 
-class Targets(Struct, frozen=True):
+class Targets(Struct, frozen=True, gc=False):
     reply: Target
     complete: Target
 
 
-class Suspension(Struct, frozen=True, rename={"start": "from", "end": "to"}):
+class Suspension(Struct, frozen=True, gc=False, rename={"start": "from", "end": "to"}):
     """[from, to); `to` is None while the clock stands still."""
 
     start: datetime
     end: datetime | None
 
 
-class Tenure(Struct, frozen=True, rename={"start": "from", "end": "to"}):
+class Tenure(Struct, frozen=True, gc=False, rename={"start": "from", "end": "to"}):
     """The time that a holder had; `to` is None while the case is open with it."""
 
     holder: str
@@ -100,12 +100,12 @@ class Tenure(Struct, frozen=True, rename={"start": "from", "end": "to"}):
     end: datetime | None
 
 
-class Ignored(Struct, frozen=True):
+class Ignored(Struct, frozen=True, gc=False):
     id: str
     reason: Reason
 
 
-class Round(Struct, frozen=True):
+class Round(Struct, frozen=True, gc=False):
     """One pass of handling (轮次)."""
 
     anchor: datetime
@@ -116,7 +116,7 @@ class Round(Struct, frozen=True):
     extension_days: int
 
 
-class Case(Struct, frozen=True, kw_only=True):
+class Case(Struct, frozen=True, gc=False, kw_only=True):
     key: str
     platform: str
     county: str

@@ -21,7 +21,7 @@ Sequence = Annotated[str, Meta(pattern=rf"^-?[0-9]{{1,18}}{END}", description="�
 Text = str
 
 
-class Data(Struct, frozen=True):
+class Data(Struct, frozen=True, gc=False):
     """Data of an event. Members that are not named here are ignored and not stored."""
 
 
@@ -77,7 +77,7 @@ class TallyData(Data, frozen=True):
     received: Annotated[int, Meta(ge=0, le=1_000_000_000, description="平台自己统计的当日留言数，没有则为 0")]
 
 
-class BaseEvent(Struct, frozen=True, kw_only=True, tag_field="type"):
+class BaseEvent(Struct, frozen=True, gc=False, kw_only=True, tag_field="type"):
     """What all events have."""
 
     specversion: Literal["1.0"]
@@ -211,7 +211,7 @@ encode_event = msgspec.json.Encoder(order="deterministic").encode
 """Event -> canonical bytes: equal events, settled, have equal bytes."""
 
 
-class Accepting(Struct, frozen=True):
+class Accepting(Struct, frozen=True, gc=False):
     """What a set of known events makes of further ones, in their order (contract: the same (source, id) again)."""
 
     new: tuple[Event, ...]

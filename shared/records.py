@@ -47,7 +47,7 @@ def _settled(event: Event) -> bool:
     return _FIRST <= event.time < _AFTER and (day is None or FIRST_YEAR <= day.year <= LAST_YEAR)
 
 
-class CaseRecord(Struct, frozen=True):
+class CaseRecord(Struct, frozen=True, gc=False):
     """All of a key: its events and what they mean.
 
     The key of a case is `platform/subject`; the tallies of a platform stand under `platform` and mean no case. `revision` grows
@@ -75,7 +75,7 @@ decode_record = msgspec.json.Decoder(CaseRecord).decode
 LAST_REVISION = 2**62  # a key has fewer, and the tables' integers hold it
 
 
-class RecordHead(Struct, frozen=True):
+class RecordHead(Struct, frozen=True, gc=False):
     """Of a record, what can be told without decoding all of it."""
 
     key: str
@@ -111,7 +111,7 @@ def read_record(key: bytes, value: bytes) -> CaseRecord:
     return record
 
 
-class DeadLetter(Struct, frozen=True):
+class DeadLetter(Struct, frozen=True, gc=False):
     """What could not be used: where it came from, why (a closed set), one line for people, and the event if it is settled."""
 
     origin: str

@@ -22,7 +22,7 @@ from shared.times import to_micros
 LONGEST_TITLE = 200
 
 
-class Evaluated(Struct, frozen=True):
+class Evaluated(Struct, frozen=True, gc=False):
     """A case as of now; `case` is None while all its events lie in the future. `wake_at`: when it changes by itself."""
 
     key: str

@@ -29,7 +29,7 @@ SUSPENSION = "suspension"
 QUIET_AFTER = timedelta(hours=24)
 
 
-class OpenTarget(Struct, frozen=True):
+class OpenTarget(Struct, frozen=True, gc=False):
     """A target whose alerts are still to come, all instants in microseconds; `due_at` names it with key and round.
 
     `morning_at`: of the rung `due_today`; None where the deadline comes before it.

@@ -23,7 +23,7 @@ from shared.times import from_micros, to_micros
 from shared.topics import CASES
 
 
-class Arrived(Struct, frozen=True):
+class Arrived(Struct, frozen=True, gc=False):
     """A record as it comes: what this service needs of `CaseRecord`. `events` is kept as it was written."""
 
     key: str
