@@ -23,7 +23,7 @@ from services.alerts.arrivals import tally_gaps
 from services.alerts.queries import Recall, all_keys, standings_as_of, standings_now
 from services.alerts.rungs import DUE_TODAY, open_targets
 from services.alerts.sweep import Raised, next_wake
-from services.alerts.tables import alerts, cases, days, due_days, event_counts, figures, tallies, targets
+from services.alerts.tables import alerts, cases, days, due_days, event_counts, figures, handled, tallies, targets
 from services.compose.cases import recaller as cases_as_of
 from services.ingest.port import Taken
 from services.sla.rules import evaluate, next_change
@@ -219,6 +219,7 @@ class Deck:
             "encoded": self.encoded(),
             "figures": self.figures(),
             "due_days": {(r["due_day"], r["platform"], r["category"]): r["cases"] for r in self.read(due_days)},
+            "handled": {tuple(row.values())[:-1]: row["cases"] for row in self.read(handled)},
             "days": self.days(),
             "events": {(r["platform"], r["type"]): r["events"] for r in self.read(event_counts)},
             "targets": {tuple(row[name] for name in kept) for row in self.read(targets)},
@@ -340,6 +341,16 @@ def expected_due_days(events: Iterable[Event], rules: Ruleset, now: datetime) ->
     return found
 
 
+def expected_handled(events: Iterable[Event], rules: Ruleset, now: datetime) -> Counter[tuple[str, str, str, str]]:
+    """(day of reception, day of closing, platform, category) -> how many completed cases."""
+    found: Counter[tuple[str, str, str, str]] = Counter()
+    for history in grouped(events, rules).values():
+        case = evaluate(history, rules, now)
+        if case is not None and case.outcome in ("on_time", "late"):
+            found[str(case.received_at)[:10], str(case.closed_at)[:10], case.platform, str(case.category)] += 1
+    return found
+
+
 def expected_days(events: Iterable[Event], rules: Ruleset, now: datetime) -> dict[tuple[str, str], Any]:
     """(platform, day) -> (received, the tally that stands, its id)."""
     events = list(events)
@@ -368,6 +379,7 @@ def expected_snapshot(events: Iterable[Event], rules: Ruleset, now: datetime) ->
         "encoded": expected_cases(events, rules, now),
         "figures": dict(expected_standings(events, rules, now)),
         "due_days": dict(expected_due_days(events, rules, now)),
+        "handled": dict(expected_handled(events, rules, now)),
         "days": expected_days(events, rules, now),
         "events": dict(Counter((event.platform, event.name) for event in accepted(events))),
         "alerts": expected_alerts(events, rules, now),

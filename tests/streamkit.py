@@ -20,7 +20,7 @@ from services.alerts.stream.records import histories
 from services.alerts.stream.sweeper import Sweeper
 from services.alerts.stream.tables import identities, letters, outbox, records, state
 from services.alerts.sweep import next_wake
-from services.alerts.tables import alerts, cases, days, due_days, event_counts, figures, tallies, targets
+from services.alerts.tables import alerts, cases, days, due_days, event_counts, figures, handled, tallies, targets
 from services.compose.cases import evaluate_keys, evaluated
 from services.distributed.database import open_database
 from services.sla.partitions import partition_of
@@ -39,8 +39,8 @@ from tests.postgres import Server
 from tests.service import until
 
 TABLES = (
-    cases, figures, due_days, days, tallies, event_counts, targets, alerts, outbox, records, identities, letters,
-    state,
+    cases, figures, due_days, handled, days, tallies, event_counts, targets, alerts, outbox, records, identities,
+    letters, state,
 )  # fmt: skip
 COUNTS = {"figures": "cases", "days": "received"}
 """Where a row that counts nothing may stand or not."""

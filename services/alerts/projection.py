@@ -14,12 +14,14 @@ from services.alerts.rungs import DUE_TODAY, ESCALATED_1, ESCALATED_2, OVERDUE, 
 from services.alerts.sql import among, chunks, insert_many, put
 from services.alerts.sums import Sums
 from services.alerts.tables import cases, targets
-from shared.case import Case, Status, Verdict
+from shared.case import Case, Outcome, Status, Verdict
 from shared.figures import Standing, awaiting, standing
 from shared.rules import Ruleset
-from shared.times import to_micros
+from shared.times import from_micros, to_micros
 
 LONGEST_TITLE = 200
+HANDLED = (Outcome.ON_TIME, Outcome.LATE)
+"""Of the completed cases whose time of handling counts."""
 
 
 class Evaluated(Struct, frozen=True, gc=False):
@@ -55,6 +57,7 @@ _OLD = select(
     cases.c.due_day,
     cases.c.received_at,
     cases.c.received_day,
+    cases.c.closed_at,
     *STANDING,
 )
 
@@ -136,6 +139,9 @@ def _count(sums: Sums, of: Standing, row: Mapping[str, Any], number: int) -> Non
     sums.standings[of] += number
     if row["complete"] == Verdict.RUNNING:
         sums.running[row["due_day"], row["platform"], row["category"]] += number
+    if row["outcome"] in HANDLED:
+        closed_day = from_micros(row["closed_at"]).date().isoformat()
+        sums.handled[row["received_day"], closed_day, row["platform"], row["category"]] += number
     if row["received_at"] is not None:
         sums.received[row["platform"], row["received_day"]] += number
 

@@ -60,6 +60,7 @@ EVENTS_AHEAD = cases.c.events_ahead.is_(true())
 Index("cases_ahead", cases.c.key, sqlite_where=EVENTS_AHEAD, postgresql_where=EVENTS_AHEAD)
 Index("cases_month", cases.c.month)
 Index("cases_due", cases.c.platform, cases.c.due_at, sqlite_where=OPEN, postgresql_where=OPEN)
+Index("cases_holder", cases.c.platform, cases.c.holder, cases.c.due_at, sqlite_where=OPEN, postgresql_where=OPEN)
 
 targets = Table(
     "targets",
@@ -127,6 +128,18 @@ due_days = Table(
     Column("category", Text, primary_key=True),
     Column("cases", Integer, nullable=False),
     comment="open cases whose complete target runs, by the day that it ends",
+    sqlite_with_rowid=False,
+)
+
+handled = Table(
+    "handled",
+    metadata,
+    Column("received_day", Text, primary_key=True),
+    Column("closed_day", Text, primary_key=True),
+    Column("platform", Text, primary_key=True),
+    Column("category", Text, primary_key=True),
+    Column("cases", Integer, nullable=False),
+    comment="completed cases that are accountable, by the days of their reception and their closing",
     sqlite_with_rowid=False,
 )
 

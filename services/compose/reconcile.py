@@ -9,9 +9,9 @@ from msgspec import Struct
 from sqlalchemy import Connection, select
 
 from services.alerts.arrivals import tally_row
-from services.alerts.projection import Evaluated, case_row
+from services.alerts.projection import HANDLED, Evaluated, case_row
 from services.alerts.sql import chunks
-from services.alerts.tables import alerts, cases, days, due_days, event_counts, figures, tallies, targets
+from services.alerts.tables import alerts, cases, days, due_days, event_counts, figures, handled, tallies, targets
 from services.compose.reconcile_rungs import compare_rungs
 from services.sla.rules import evaluate, next_change
 from shared.case import Case, Verdict
@@ -93,6 +93,7 @@ class _Recount:
     def __init__(self) -> None:
         self.standings: Counter[Standing] = Counter()
         self.running: Counter[tuple[str, str, str]] = Counter()
+        self.handled: Counter[tuple[str, str, str, str]] = Counter()
         self.received: Counter[tuple[str, str]] = Counter()
 
     def add(self, case: Case) -> None:
@@ -100,6 +101,9 @@ class _Recount:
         if case.received_at is None:
             return
         self.received[case.platform, case.received_at.date().isoformat()] += 1
+        if case.outcome in HANDLED and case.closed_at is not None:
+            first, last = case.received_at.date().isoformat(), case.closed_at.date().isoformat()
+            self.handled[first, last, case.platform, case.category or ""] += 1
         complete = case.rounds[-1].targets.complete
         if complete.verdict is Verdict.RUNNING and complete.due_day is not None:
             self.running[complete.due_day.isoformat(), case.platform, case.category or ""] += 1
@@ -109,6 +113,8 @@ class _Recount:
         yield from _differences("统计", kept, self.standings)
         kept_due = {tuple(row[:-1]): row.cases for row in connection.execute(select(due_days))}
         yield from _differences("到期日", kept_due, self.running)
+        kept_handled = {tuple(row[:-1]): row.cases for row in connection.execute(select(handled))}
+        yield from _differences("办理时间", kept_handled, self.handled)
         rows = connection.execute(select(days.c.platform, days.c.day, days.c.received))
         yield from _differences(
             "每日接到", {(r.platform, r.day): r.received for r in rows if r.received}, self.received

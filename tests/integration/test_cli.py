@@ -617,6 +617,7 @@ TAMPERINGS: list[tuple[str, str, str]] = [
     ("DELETE FROM tallies WHERE platform = 'lincang'", "平台自报数", "lincang"),
     ("UPDATE event_counts SET events = events - 1 WHERE platform = 'gengma' AND type = 'received'", "事件数", "gengma"),
     ("INSERT INTO due_days VALUES ('2022-05-01', 'lincang', 'help', 1)", "到期日", "2022-05-01"),
+    ("INSERT INTO handled VALUES ('2022-03-01', '2022-03-02', 'lincang', 'none', 1)", "办理时间", "lincang/none"),
     ("UPDATE targets SET next_at = next_at + 1 WHERE key = 'zhenkang/zk-2022-0015'", "next_at", "zhenkang/zk-2022-0015"),
     ("UPDATE targets SET next_rung = 'suspended-long' WHERE key = 'zhenkang/zk-2022-0015'", "没有提醒级别", "zk-2022-0015"),
     ("UPDATE targets SET next_rung = NULL, next_at = NULL WHERE key = 'zhenkang/zk-2022-0015'", "却没有提醒", "zk-2022-0015"),

@@ -31,6 +31,10 @@ INSERT INTO days VALUES ('zhenkang', '2022-03-31', 1, 3, 1648742400000000, 7, 't
 INSERT INTO cases (key, platform, subject, county, title, breached, suspended, provisional, month, rounds, first_reply,
   complete, ruleset, events_ahead) SELECT 'a/' || n, 'a', n, 'a', substr(hex(zeroblob(200)), 1, n), 0, 0, 0, '', 0, '', '', '', 0
   FROM (SELECT 200 AS n UNION SELECT 201);
+INSERT INTO cases (key, platform, subject, county, category, outcome, received_at, received_day, closed_at, breached, suspended,
+  provisional, month, rounds, first_reply, complete, ruleset, events_ahead)
+  SELECT 'b/' || n, 'b', n, 'b', 'help', o, 1, '2022-03-31', 1648742399999999 + n, 0, 0, 0, '2022-03', 1, '', '', '', 0
+  FROM (SELECT 0 AS n, 'on_time' AS o UNION SELECT 1, 'late' UNION SELECT 2, 'on_time' UNION SELECT 3, 'rejected');
 INSERT INTO alerts VALUES (5, 'zhenkang/a', 'zhenkang', 1, 'complete', 'overdue', 10, 0, 20, NULL, NULL);
 INSERT INTO alerts VALUES (6, 'zhenkang/a', 'zhenkang', 1, 'reply', 'overdue', 10, 1, 20, 30, 'completed');
 """
@@ -67,7 +71,9 @@ def test_a_database_of_the_first_version_keeps_its_alerts_and_tallies() -> None:
         assert rows(file, "SELECT * FROM days") == [("zhenkang", "2022-03-30", 2), ("zhenkang", "2022-03-31", 1)]
         assert rows(file, "SELECT * FROM tallies") == [("zhenkang", "2022-03-31", 1648742400000000, 7, "t1", 3)]
         assert [row[0] for row in rows(file, "SELECT * FROM alerts ORDER BY id")] == [5, 6]
-        titles = [title for (title,) in rows(file, "SELECT title FROM cases ORDER BY key")]
+        days = [("2022-03-31", "2022-03-31", "b", "help", 1), ("2022-03-31", "2022-04-01", "b", "help", 2)]
+        assert rows(file, "SELECT * FROM handled ORDER BY closed_day") == days
+        titles = [title for (title,) in rows(file, "SELECT title FROM cases WHERE platform = 'a' ORDER BY key")]
         assert titles == ["0" * 200, "0" * 199 + "…"]
         again = "INSERT INTO alerts SELECT NULL, key, platform, round, target, rung, due_at, quiet, 40, NULL, NULL FROM alerts "
         with closing(sqlite3.connect(file)) as connection:
@@ -114,6 +120,7 @@ def test_the_migrations_can_be_written_for_postgresql() -> None:
     written = text.getvalue()
     assert "CREATE INDEX cases_ahead ON cases (key) WHERE events_ahead IS true;" in written
     assert "COMMENT ON TABLE alerts" in written
+    assert "to_char(to_timestamp(closed_at / 1000000 + 28800) AT TIME ZONE 'UTC', 'YYYY-MM-DD')" in written
     assert "ALTER TABLE alerts DROP CONSTRAINT alerts_once;" in written
     assert (
         "CREATE UNIQUE INDEX alerts_once ON alerts (key, round, target, rung, due_at) WHERE cleared_at IS NULL;"

@@ -121,6 +121,7 @@ def test_what_was_damaged_is_whole_again(told: Base) -> None:
             "UPDATE cases SET title = '' WHERE key = 'zhenkang/n5'",
             "UPDATE figures SET cases = cases + 5",
             "UPDATE due_days SET cases = cases + 5",
+            "UPDATE handled SET cases = cases + 5",
             "UPDATE days SET received = 0",
             "DELETE FROM tallies",
             "UPDATE event_counts SET events = 0",

@@ -59,6 +59,7 @@ def test_nothing_differs_where_all_is_well(told: Base) -> None:
          " WHERE key = 'zhenkang/n5'", "zhenkang/x", "有办件行"),
         ("UPDATE figures SET cases = cases + 1 WHERE month = (SELECT max(month) FROM figures)", "统计", "重新计数为"),
         ("UPDATE due_days SET cases = cases + 1 WHERE due_day = (SELECT max(due_day) FROM due_days)", "到期日", "重新计数为"),
+        ("UPDATE handled SET cases = cases + 1 WHERE closed_day = (SELECT max(closed_day) FROM handled)", "办理时间", "重新计数为"),
         ("UPDATE days SET received = received - 1 WHERE day = (SELECT max(day) FROM days)", "每日接到", "重新计数为"),
         ("UPDATE event_counts SET events = events + 1 WHERE type = 'completed'", "事件数", "completed"),
         ("DELETE FROM tallies WHERE id = 't2'", "平台自报数", "2026-01-03"),

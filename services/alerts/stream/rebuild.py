@@ -29,7 +29,7 @@ from services.alerts.stream.apply import (
 from services.alerts.stream.horizon import Offsets, forget_horizon, projected, reached
 from services.alerts.stream.records import bury
 from services.alerts.stream.tables import records, state
-from services.alerts.tables import cases, days, due_days, event_counts, figures, tallies, targets
+from services.alerts.tables import cases, days, due_days, event_counts, figures, handled, tallies, targets
 from shared.database import Connections
 from shared.records import DeadLetter
 from shared.rules import Ruleset
@@ -40,7 +40,7 @@ logger = structlog.get_logger("alerts")
 LOOK_SECONDS = 0.5
 CASES_A_STEP = 2_000
 TOPICS = (CASES.name, DEAD_LETTERS.name)
-EMPTIED = (cases, figures, due_days, days, tallies, event_counts, records)
+EMPTIED = (cases, figures, due_days, handled, days, tallies, event_counts, records)
 
 EvaluateKeys = Callable[[Connection, Sequence[str], datetime], list[Evaluated]]
 _decode_ends = msgspec.json.Decoder(dict[str, dict[int, int]]).decode
