@@ -1,6 +1,6 @@
 """The field's Chinese words for the code's: what people read (glossary: docs/glossary.md)."""
 
-from shared.case import Outcome, Stage, Status, Verdict
+from shared.case import Outcome, Reason, Stage, Status, Verdict
 
 STATUSES = {
     Status.AWAITING_RECEPTION: "未见受理登记",
@@ -41,4 +41,32 @@ CLEARED = {
     "deadline_moved": "时限变动解除",
     "recomputed": "重算解除",
     "late_evidence": "迟到证据解除",
+}
+EVENTS = {
+    "received": "接到",
+    "accepted": "受理",
+    "transferred": "转办",
+    "recategorized": "调整类别",
+    "extended": "延期",
+    "suspended": "中止",
+    "resumed": "恢复",
+    "replied": "答复",
+    "completed": "办结",
+    "reopened": "重新办理",
+    "rated": "评价",
+    "rejected": "不予受理",
+    "withdrawn": "撤回",
+    "tally": "自报数",
+}
+REASONS = {
+    Reason.ALREADY_RECEIVED: "已接到",
+    Reason.ALREADY_ACCEPTED: "已受理",
+    Reason.ALREADY_SUSPENDED: "已中止",
+    Reason.NOT_SUSPENDED: "未中止",
+    Reason.ALREADY_CLOSED: "已结束",
+    Reason.NOT_CLOSED: "未结束",
+    Reason.AFTER_DEADLINE: "已过截止时间",
+    Reason.TOO_MANY_EXTENSIONS: "延期次数已用完",
+    Reason.TOO_LONG: "延期过长",
+    Reason.TOO_MANY_SUSPENSIONS: "中止次数已用完",
 }

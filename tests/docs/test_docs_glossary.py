@@ -30,7 +30,13 @@ def test_every_member_has_its_row(kind: type[StrEnum]) -> None:
 
 @pytest.mark.parametrize(
     ("title", "dictionary"),
-    [("Status", zh.STATUSES), ("Stage", zh.STAGES), ("Outcome", zh.OUTCOMES), ("Verdict", zh.VERDICTS)],
+    [
+        ("Status", zh.STATUSES),
+        ("Stage", zh.STAGES),
+        ("Outcome", zh.OUTCOMES),
+        ("Verdict", zh.VERDICTS),
+        ("Reason", zh.REASONS),
+    ],
 )
 def test_programs_and_glossary_use_the_same_chinese_words(title: str, dictionary: dict[StrEnum, str]) -> None:
     assert words(title) == {member.value: word for member, word in dictionary.items()}
@@ -43,7 +49,7 @@ def test_rungs_and_figures_too() -> None:
 
 
 def test_events_and_answers_have_their_rows() -> None:
-    assert set(words("Events")) == {kind.name for kind in ALL_EVENTS}
+    assert words("Events") == {kind.name: zh.EVENTS[kind.name] for kind in ALL_EVENTS}
     assert {Taken.DUPLICATE.value, Taken.CONFLICT.value} <= set(words("Machinery"))
 
 
