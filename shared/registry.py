@@ -17,11 +17,27 @@ class Platform(Struct, frozen=True, forbid_unknown_fields=True):
     code: str | None = None  # GB/T 2260 of the county
 
 
+class Lamps(Struct, frozen=True):
+    """The duty page's lamps: their words, within how many days a deadline turns one yellow (0: today's), and after how many
+    days without any event a platform is called silent."""
+
+    green: str = "正常"
+    yellow: str = "今日到期"
+    red: str = "逾期"
+    grey: str = "未收到数据"
+    yellow_days: int = 0
+    silent_days: int = 7
+
+
+DEFAULT_LAMPS = Lamps()
+
+
 class Registry:
     """All platforms of the deployment. Iterating gives the official order."""
 
-    def __init__(self, city: str, platforms: tuple[Platform, ...]) -> None:
+    def __init__(self, city: str, platforms: tuple[Platform, ...], lamps: Lamps = DEFAULT_LAMPS) -> None:
         self.city = city
+        self.lamps = lamps
         self.platforms = platforms
         self._by_slug = {platform.slug: platform for platform in platforms}
         self.slugs = tuple(self._by_slug)

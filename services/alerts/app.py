@@ -1,4 +1,4 @@
-"""The reading API, the exports, `/metrics` and the page `/`. No SQL here, and no clock but the one given."""
+"""The reading API, the exports and `/metrics` (the pages: duty/). No SQL here, and no clock but the one given."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -15,7 +15,6 @@ from sqlalchemy import Connection
 from services.alerts import queries
 from services.alerts.exports import FORMATS, Report, export, report_json
 from services.alerts.journal import Alert, AlertFilters, AlertPage, list_alerts
-from services.alerts.page import render
 from services.alerts.queries import MAX_LIMIT, CursorError, Filters, Page, Recall
 from services.alerts.rooms import Rooms
 from services.alerts.rungs import NEXT_RUNG
@@ -52,19 +51,23 @@ class CaseFile(Struct, frozen=True):
 
 
 OpenFile = Callable[[Connection, str, datetime], CaseFile | None]
+Calculate = Callable[[str, datetime, str], CaseFile]
+"""(category, received, platform) -> what a message would be, with its deadlines explained."""
 
 
 class Reader(Struct, frozen=True):
-    """What the routes need of the composition root."""
+    """What the routes need of the composition root. `ending`: whether the service is told to stop."""
 
     rules: Ruleset
     now: Callable[[], datetime]
     reading: Callable[[], AbstractContextManager[Connection]]
     recall: Recall
     open_file: OpenFile
+    calculate: Calculate
     metrics: CollectorRegistry
     rooms: Rooms
     behind: Callable[[Connection, datetime], str | None] = lambda connection, now: None
+    ending: Callable[[], bool] = lambda: False
 
 
 def _instant(text: str | None) -> datetime | None:
@@ -266,17 +269,7 @@ def reading_routes(reader: Reader) -> list[Any]:
         with reader.rooms.metrics.entered():
             return Response(generate_latest(reader.metrics), media_type=METRICS_TYPE)
 
-    @get("/", include_in_schema=False, sync_to_thread=True)
-    def page() -> Response[str]:
-        now = reader.now()
-        periods = (Period.quarter_of(now.date()), Period.quarter_before(now.date()))
-        with reader.rooms.page.entered(), reader.reading() as connection:
-            reports = [make_report(reader, connection, period, None) for period in periods]
-            late = queries.list_overdue(connection, registry, Filters(), now, 50, None)
-            behind = reader.behind(connection, now)
-        return render(reader.rules, now, reports, late, behind)
-
-    return [cases, overdue, alerts, one_case, rates, exports, metrics, page]
+    return [cases, overdue, alerts, one_case, rates, exports, metrics]
 
 
 def case_file_json(found: CaseFile, as_of: datetime) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from msgspec import Struct, field
 
 from shared.http import busy
 
-PAST, PRESENT, PAGE, METRICS = 2, 10, 2, 2
+PAST, PRESENT, PAGE, METRICS = 2, 10, 6, 2
 
 
 class Room:

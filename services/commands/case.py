@@ -17,12 +17,10 @@ from services.commands.common import (
 )
 from services.commands.journal import alert_line
 from services.commands.stores import opened_store
-from services.compose.cases import open_file, recaller
+from services.compose.cases import calculate, open_file, recaller
 from services.sla.explain import Explanation, explain
-from services.sla.rules import evaluate
 from shared.case import Case, Target, encode_case
 from shared.commandline import fail, settings
-from shared.events import Received, ReceivedData
 from shared.helptext import ChineseCommand
 from shared.rules import Ruleset
 from shared.times import isoformat, show
@@ -147,13 +145,8 @@ def deadline_command(category: str, received: datetime, platform: str | None, as
     known = rules.policies.known_categories
     if category not in known:
         raise click.BadParameter(f"没有类别 {category}；可用的有 {'、'.join(sorted(known))}", param_hint="--category")
-    reception = Received(
-        specversion="1.0", id="-", source=f"/platforms/{platform}", subject="-", time=received,
-        data=ReceivedData(category=category),
-    )  # fmt: skip
-    case = evaluate([reception], rules, received)
-    assert case is not None
-    explanations = explain(case, rules)
+    calculated = calculate(rules, category, received, platform)
+    case, explanations = calculated.case, calculated.explanation
     targets = case.rounds[0].targets
     if not as_json:
         name = rules.policies.category_name(category)

@@ -16,7 +16,7 @@ from services.sla.explain import explain
 from services.sla.rules import evaluate, next_change, order, still_stands
 from shared.case import Case
 from shared.database import Connections
-from shared.events import CaseEvent
+from shared.events import SOURCE_PREFIX, CaseEvent, Received, ReceivedData
 from shared.http import busy
 from shared.metrics import new_registry
 from shared.rules import Ruleset
@@ -81,6 +81,21 @@ def open_file(
         return None
     known = sorted((event for event in history if event.time <= as_of), key=order)
     return CaseFile(case, explain(case, rules), known, alerts_of(connection, key, as_of))
+
+
+def calculate(rules: Ruleset, category: str, received: datetime, platform: str) -> CaseFile:
+    """The case of a message received then, with nothing done about it."""
+    reception = Received(
+        specversion="1.0",
+        id="-",
+        source=f"{SOURCE_PREFIX}{platform}",
+        subject="-",
+        time=received,
+        data=ReceivedData(category=category),
+    )
+    case = evaluate([reception], rules, received)
+    assert case is not None
+    return CaseFile(case, explain(case, rules), [], [])
 
 
 def cases_registry(

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, func, select
 
 from services.alerts import queries
 from services.alerts.app import Reader, reading_routes
+from services.alerts.duty.routes import duty_routes
 from services.alerts.projection import Evaluated
 from services.alerts.rooms import Rooms
 from services.alerts.stream import consumer
@@ -23,7 +24,7 @@ from services.alerts.stream.tables import letters
 from services.alerts.sweep import Raised
 from services.compose.announce import log_raised
 from services.compose.api import application
-from services.compose.cases import cases_registry, evaluate_keys, evaluated, open_file, recaller
+from services.compose.cases import calculate, cases_registry, evaluate_keys, evaluated, open_file, recaller
 from services.compose.clock import SystemClock
 from services.distributed.database import AWAY
 from services.distributed.topics import TopicsCheck
@@ -127,11 +128,15 @@ class AlertsService:
             reading=self._database.reading,
             recall=recaller(histories, self._rules, self._ending.is_set),
             open_file=lambda connection, key, at: open_file(histories, connection, self._rules, key, at),
+            calculate=lambda category, received, platform: calculate(self._rules, category, received, platform),
             metrics=self._registry,
             rooms=Rooms(),
             behind=behind,
+            ending=self._ending.is_set,
         )
-        return application([*reading_routes(reader), *health_routes(self.unhealthy, self.unready)], AWAY)
+        return application(
+            [*reading_routes(reader), *duty_routes(reader), *health_routes(self.unhealthy, self.unready)], AWAY
+        )
 
 
 def letter_counts(connection: Connection) -> dict[str, int]:

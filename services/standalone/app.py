@@ -5,10 +5,11 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import Connection, func, select
 
 from services.alerts.app import Reader, reading_routes
+from services.alerts.duty.routes import duty_routes
 from services.alerts.metrics import FlagDelay
 from services.alerts.rooms import Rooms
 from services.compose.api import application
-from services.compose.cases import cases_registry, open_file, recaller
+from services.compose.cases import calculate, cases_registry, open_file, recaller
 from services.ingest.app import event_routes
 from services.ingest.door import Door
 from services.ingest.keys import KeyRing, valid_keys
@@ -33,6 +34,22 @@ def metrics_registry(database: Database, engine: Engine, rules: Ruleset) -> tupl
     return registry, delay
 
 
+def make_reader(engine: Engine, registry: CollectorRegistry) -> Reader:
+    """What the reading routes need, of the engine's file."""
+    database, rules = engine.database, engine.rules
+    return Reader(
+        rules=rules,
+        now=engine.clock.now,
+        reading=database.reading,
+        recall=recaller(log.histories, rules, engine.ending.is_set),
+        open_file=lambda connection, key, as_of: open_file(log.histories, connection, rules, key, as_of),
+        calculate=lambda category, received, platform: calculate(rules, category, received, platform),
+        metrics=registry,
+        rooms=Rooms(),
+        ending=engine.ending.is_set,
+    )
+
+
 def create_app(engine: Engine, registry: CollectorRegistry) -> Litestar:
     """The whole HTTP application of `liuyan standalone`."""
     database, rules = engine.database, engine.rules
@@ -41,20 +58,13 @@ def create_app(engine: Engine, registry: CollectorRegistry) -> Litestar:
         with database.reading() as connection:
             return valid_keys(connection)
 
-    reader = Reader(
-        rules=rules,
-        now=engine.clock.now,
-        reading=database.reading,
-        recall=recaller(log.histories, rules, engine.ending.is_set),
-        open_file=lambda connection, key, as_of: open_file(log.histories, connection, rules, key, as_of),
-        metrics=registry,
-        rooms=Rooms(),
-    )
+    reader = make_reader(engine, registry)
     routes = [
         *event_routes(
             Door(rules), engine.submit, KeyRing(read_keys).platform_of, Refusals(registry, rules.registry.slugs)
         ),
         *reading_routes(reader),
+        *duty_routes(reader),
         *health_routes(engine.unhealthy),
     ]
     return application(routes)

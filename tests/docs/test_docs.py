@@ -80,6 +80,7 @@ def test_the_readmes_and_the_pages_for_users_are_translated() -> None:
         "README.md",
         "docs/city.md",
         "docs/distributed.md",
+        "docs/duty-page.md",
         "docs/guarantees.md",
         "docs/kubernetes.md",
         "docs/monitoring.md",

@@ -14,7 +14,7 @@ from tests.docs.markdown import blocks, read, section, spans, tables
 PAGES = ["docs/city.md", "docs/city.zh-CN.md"]
 TITLES = {"docs/city.md": ("Platforms", "Policy", "Calendar"), "docs/city.zh-CN.md": ("平台", "时限规则", "日历")}
 PLACES = {
-    "platforms.toml": ("",),
+    "platforms.toml": ("", "[lamps]"),
     "policy.toml": ("", "[[policy]]", "[policy.alerts]", "[policy.categories.inquiry]"),
     "calendar.toml": ("", "[[local]]"),
 }

@@ -7,9 +7,7 @@ from itertools import count
 import pytest
 
 from services.alerts.intake import Step, advance, claim
-from services.alerts.page import render
 from services.alerts.projection import project
-from services.alerts.queries import Page
 from services.alerts.stream.apply import adopt_ruleset, database_now
 from services.alerts.stream.horizon import LATE, Horizon, behind, horizon, set_horizon
 from services.alerts.stream.sweeper import Sweeper
@@ -147,6 +145,3 @@ def test_the_page_says_so_when_what_it_shows_may_still_change(database: Postgres
     assert told(begun + LATE) is None
     late = str(told(begun + LATE + timedelta(seconds=1)))
     assert late.startswith("2022-03-01 09:12 之后收到的")
-    shown = render(rules, begun, [], Page([], None), late).content
-    assert f'<p class="late">{late}</p>' in shown
-    assert "暂定" not in render(rules, begun, [], Page([], None)).content

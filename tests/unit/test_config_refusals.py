@@ -50,7 +50,12 @@ def refusal(parse: Callable[[str, str], object], text: str) -> str:
 REGISTRY_REFUSALS = {
     "no toml": ("city", "不是合法的 TOML"),
     "a key twice": (REGISTRY.replace("city", 'city = "x"\ncity', 1), "不是合法的 TOML：第 2 行~city"),
-    "an unknown item at the top": ('title = "x"\n' + REGISTRY, "顶层~title~city、platform"),
+    "an unknown item at the top": ('title = "x"\n' + REGISTRY, "顶层~title~city、lamps、platform"),
+    "two lamps with one word": (f'{REGISTRY}[lamps]\ngreen = "逾期"\n', "lamps~文字须各不相同"),
+    "a lamp without a word": (f'{REGISTRY}[lamps]\nred = ""\n', "lamps~red：应为非空文字"),
+    "yellow for ever": (f"{REGISTRY}[lamps]\nyellow_days = 31\n", "lamps~yellow_days"),
+    "never silent": (f"{REGISTRY}[lamps]\nsilent_days = 0\n", "lamps~silent_days"),
+    "an unknown lamp": (f'{REGISTRY}[lamps]\nblue = "x"\n', "lamps~blue"),
     "no city": (edit(REGISTRY, 'city = "临沧市"', ""), "city：应为非空文字，没有写"),
     "an empty city": (edit(REGISTRY, "临沧市", ""), "city：应为非空文字，现在是 ''"),
     "a city that is no text": (edit(REGISTRY, '"临沧市"', "530900"), "city：应为非空文字，现在是 530900"),

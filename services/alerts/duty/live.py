@@ -1,0 +1,98 @@
+"""Tells open pages that something changed: server-sent events, without any content. One look at the database serves all of them.
+
+What is told is `changed`; the page then asks for itself. So nothing has to be kept for a page that was away, and a viewer is told
+only of the platforms that they see.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import AbstractContextManager
+from datetime import datetime
+
+from msgspec import Struct
+from sqlalchemy import Connection, func, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from services.alerts.tables import alerts, event_counts
+from shared.http import busy
+
+LOOK_SECONDS = 1.0
+BEAT_SECONDS = 15.0  # a comment, so that a connection that is gone is noticed
+STREAM_SECONDS = 600.0  # the page comes back by itself, and is asked again who looks
+MOST_STREAMS = 200
+NEWEST_ALERTS = 500
+
+Version = tuple[int, int]
+
+
+class Seen(Struct, frozen=True):
+    """What a look at the database found: the day, and per platform its number of events and its newest alert."""
+
+    day: str
+    platforms: Mapping[str, Version]
+
+    def of(self, slugs: Collection[str]) -> object:
+        return self.day, [(slug, version) for slug, version in sorted(self.platforms.items()) if slug in slugs]
+
+
+class Pulse:
+    """Looks at most once a second, whoever asks. `ending`: the service is told to stop."""
+
+    def __init__(
+        self,
+        reading: Callable[[], AbstractContextManager[Connection]],
+        now: Callable[[], datetime],
+        ending: Callable[[], bool],
+    ) -> None:
+        self._reading, self._now, self._ending = reading, now, ending
+        self._looking = asyncio.Lock()
+        self._looked_at = float("-inf")
+        self._alerts: dict[str, int] = {}
+        self._seen = Seen("", {})
+        self._streams = 0
+
+    def read(self) -> Seen:
+        with self._reading() as connection:
+            counts = select(event_counts.c.platform, func.sum(event_counts.c.events).label("events"))
+            rows = connection.execute(counts.group_by(event_counts.c.platform))
+            events = {row.platform: int(row.events) for row in rows}
+            newest = select(alerts.c.platform, alerts.c.id).order_by(alerts.c.id.desc()).limit(NEWEST_ALERTS)
+            for row in connection.execute(newest):
+                self._alerts[row.platform] = max(self._alerts.get(row.platform, 0), row.id)
+        known = events.keys() | self._alerts.keys()
+        versions = {slug: (events.get(slug, 0), self._alerts.get(slug, 0)) for slug in known}
+        return Seen(self._now().date().isoformat(), versions)
+
+    async def _look(self) -> Seen:
+        async with self._looking:
+            if time.monotonic() - self._looked_at >= LOOK_SECONDS:
+                self._seen = await asyncio.to_thread(self.read)
+                self._looked_at = time.monotonic()
+        return self._seen
+
+    def require_room(self) -> None:
+        """Raises ProblemError (503) when too many pages listen: they work without."""
+        if self._streams >= MOST_STREAMS:
+            raise busy("同时打开的页面太多，本页改为定时更新")
+
+    async def stream(self, slugs: Collection[str]) -> AsyncIterator[str]:
+        """The text of the stream, until the service stops, the page goes away, or the database does."""
+        self._streams += 1
+        begun = beat = time.monotonic()
+        try:
+            yield "retry: 5000\n\n"
+            known = (await self._look()).of(slugs)
+            while not self._ending() and time.monotonic() - begun < STREAM_SECONDS:
+                await asyncio.sleep(LOOK_SECONDS / 2)
+                found = (await self._look()).of(slugs)
+                if found != known:
+                    known = found
+                    yield "event: changed\ndata: 1\n\n"
+                elif time.monotonic() - beat >= BEAT_SECONDS:
+                    beat = time.monotonic()
+                    yield ": \n\n"
+        except SQLAlchemyError:
+            return  # the loops tell of it; the page tries again
+        finally:
+            self._streams -= 1
