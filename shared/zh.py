@@ -70,3 +70,4 @@ REASONS = {
     Reason.TOO_LONG: "延期过长",
     Reason.TOO_MANY_SUSPENSIONS: "中止次数已用完",
 }
+ROLES = {"city": "市级值班", "county": "县区值班", "auditor": "审计"}
