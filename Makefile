@@ -62,7 +62,7 @@ bench: $(READY_DEV)  ## Measures against named alternatives in the same run and 
 lock: $(READY_DEV)  ## Resolves the lock files anew (needs uv: pip install uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate pyproject.toml --extra build -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --no-strip-extras pyproject.toml --all-extras -o requirements-dev.lock
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate pyproject.toml --extra build --extra kafka --extra postgres --extra faust -c requirements-dev.lock -o requirements-distributed.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate pyproject.toml --extra build --extra kafka --extra oidc --extra postgres --extra faust -c requirements-dev.lock -o requirements-distributed.lock
 
 clean:  ## Removes the environment and caches
 	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -8,6 +8,7 @@ import uvicorn
 from litestar import Litestar, Request, Response, post
 
 from services.compose.clock import SystemClock
+from services.compose.people import everybody
 from services.compose.server import bind, serve
 from services.ingest.keys import create_key
 from services.standalone.app import create_app, metrics_registry
@@ -42,7 +43,9 @@ def main() -> None:
         _, key = create_key(connection, "zhenkang", clock.now())
     engine = Engine(database, rules, clock)
     registry, _ = metrics_registry(database, engine, rules)
-    serve(create_app(engine, registry), engine, listener, lambda: print(url, key, flush=True))
+    serve(
+        create_app(engine, registry, everybody(database, rules)), engine, listener, lambda: print(url, key, flush=True)
+    )
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from litestar.testing import TestClient
 from bench.measure import CATEGORIES, folder, median, receptions
 from bench.midnight import load
 from services.compose.clock import AcceleratedClock
+from services.compose.people import everybody
 from services.standalone.app import create_app, metrics_registry
 from services.standalone.database import open_database
 from services.standalone.engine import Engine
@@ -35,7 +36,7 @@ def main() -> None:
             load(database, rules, _receptions(cases), NOW)
             engine = Engine(database, rules, AcceleratedClock(NOW, 1e-9))
             registry, _ = metrics_registry(database, engine, rules)
-            clients[cases] = TestClient(create_app(engine, registry))
+            clients[cases] = TestClient(create_app(engine, registry, everybody(database, rules)))
         for _ in range(30):
             for cases, client in clients.items():
                 begun = time.perf_counter()

@@ -141,6 +141,10 @@ PURPOSES = {
     "kafka": "The brokers' addresses, separated by commas; for the distributed form only.",
     "instance": "This process's name among its like, the same after a restart; unset: the host's name; for the distributed form only.",
     "environment": "`production` refuses a Kafka with too few copies, `development` warns.",
+    "sign_in": "Whether looking needs signing in; `off` only where something in front of it asks who comes ([people.md](people.md)).",
+    "public_url": "The address under which browsers know the service, such as `https://liuyan.example`; unset: what the request says.",
+    "proxies": "The trusted reverse proxies, separated by commas: only theirs is believed where a visitor comes from, and that it is TLS.",
+    "oidc": "The city's own sign-in, by OpenID Connect (TOML, [people.md](people.md)); unset: accounts and passwords only.",
     "log": "Format of the log: `auto` is text on a terminal and JSON elsewhere.",
 }
 

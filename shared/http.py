@@ -16,8 +16,8 @@ logger = structlog.get_logger("http")
 PROBLEM_TYPE = "application/problem+json"
 TITLES = {
     400: "请求有误",
-    401: "密钥无效",
-    403: "不许写入",
+    401: "没有有效的凭据",
+    403: "没有权限",
     404: "没有找到",
     405: "不支持的方法",
     408: "内容没有到齐",
@@ -117,9 +117,10 @@ def problems(*statuses: int) -> dict[str, Any]:
 
 
 def operation(
-    responses: Mapping[str, Any], body: Mapping[str, Any] | None = None, keyed: bool = False
+    responses: Mapping[str, Any], body: Mapping[str, Any] | None = None, schemes: Sequence[str] = ()
 ) -> type[Operation]:
-    """An OpenAPI operation whose answers are written out, so that the document says what the code really does."""
+    """An OpenAPI operation whose answers are written out, so that the document says what the code really does. One of the `schemes`
+    says who asks."""
 
     @dataclass
     class Documented(Operation):
@@ -127,8 +128,8 @@ def operation(
             self.responses = dict(responses)
             if body is not None:
                 self.request_body = dict(body)  # type: ignore[assignment]
-            if keyed:
-                self.security = [{"key": []}]
+            if schemes:
+                self.security = [{scheme: []} for scheme in schemes]
 
     return Documented
 

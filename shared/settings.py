@@ -1,5 +1,6 @@
 """Settings: declared once, from a TOML file and the environment (`LIUYAN_…` wins), read once, all problems told at once."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -10,10 +11,11 @@ from shared.config.table import ConfigError, parse_table
 from shared.logs import LogFormat
 
 Environment = Literal["development", "production"]
+SignIn = Literal["required", "off"]
 
 
 class Setting(Struct, frozen=True):
-    """`kind` is how its text is read: path, port, text, or a choice of words separated by `|`."""
+    """`kind` is how its text is read: path, port, text, url, or a choice of words separated by `|`."""
 
     name: str
     kind: str
@@ -40,13 +42,22 @@ SETTINGS = (
         "development",
         "部署：production 拒绝副本不足的 Kafka，development 只提醒",
     ),
+    Setting(
+        "sign_in",
+        "|".join(get_args(SignIn)),
+        "required",
+        "查看是否要登录：off 只用于前面另有登录的部署",
+    ),
+    Setting("public_url", "url", None, "浏览器里的地址，如 https://liuyan.example；不设即按请求所说"),
+    Setting("proxies", "text", "127.0.0.1", "可信的反向代理，多个用逗号分开：只信它们说的来访者地址和 https"),
+    Setting("oidc", "path", None, "统一身份认证（OpenID Connect）的配置文件（TOML）；不设即只用账号和密码"),
     Setting("log", "|".join(get_args(LogFormat)), "auto", "日志格式：auto 在终端上为文字，否则为 JSON"),
 )
 """All settings, with the default and what they are for (docs/settings.md lists them; tested)."""
 
 
-OTHER_VARIABLES = frozenset({"LIUYAN_CONFIG", "LIUYAN_SIMULATE_KEY"})
-"""Read elsewhere: the file of these settings, and the key of `liuyan simulate`."""
+OTHER_VARIABLES = frozenset({"LIUYAN_CONFIG", "LIUYAN_SIMULATE_KEY", "LIUYAN_OIDC_SECRET"})
+"""Read elsewhere: the file of these settings, the key of `liuyan simulate`, and the secret of the city's own sign-in."""
 
 
 class SettingsError(ValueError):
@@ -63,6 +74,10 @@ class Settings(Struct, frozen=True):
     kafka: str
     instance: str | None
     environment: Environment
+    sign_in: SignIn
+    public_url: str | None
+    proxies: str
+    oidc: Path | None
     log: LogFormat
 
 
@@ -116,6 +131,8 @@ def _read(setting: Setting, given: Mapping[str, Any], problems: list[str]) -> An
         return setting.default
     if setting.kind == "path":
         return Path(value)
+    if setting.kind == "url" and not re.fullmatch(r"https?://[^/\s?#@]+", value):
+        problems.append(f"设置 {setting.name}：{value!r} 不可用，应为 https://主机名 的形式，后面不带路径")
     if "|" in setting.kind and value not in setting.kind.split("|"):
         problems.append(f"设置 {setting.name}：{value!r} 不可用，应为 {setting.kind.replace('|', '、')} 之一")
     return value

@@ -122,7 +122,8 @@ class Cluster:
                 _, self.keys[slug] = create_key(connection, slug, datetime.now(SHANGHAI))
 
     def start(self, kind: str, name: str, first: Sequence[str] | None = None, **environ: str) -> Process:
-        settings = {"LIUYAN_KAFKA": self.kafka, "LIUYAN_DB": self.url, **self.environ, **environ}
+        own = {"LIUYAN_KAFKA": self.kafka, "LIUYAN_DB": self.url, "LIUYAN_SIGN_IN": "off"}
+        settings = {**own, **self.environ, **environ}
         process = Process(kind, name, settings, self.folder, first)
         self.processes[name] = process
         process.start()

@@ -26,6 +26,7 @@ from sqlalchemy import event
 
 from services.commands.cli import COMMANDS
 from services.commands.cli import main as cli
+from services.compose.people import everybody
 from services.compose.server import bind, serve
 from services.standalone import apply as apply_module
 from services.standalone import engine as engine_module
@@ -75,7 +76,7 @@ def serve_until_killed(job: dict[str, Any], rules: Ruleset, points: Points, tell
     database = open_database(Path(job["file"]), create=True)
     engine = Engine(database, rules, clock, step=points)
     registry, _ = metrics_registry(database, engine, rules)
-    app = create_app(engine, registry)
+    app = create_app(engine, registry, everybody(database, rules))
     points.watch_sql()
     engine.prepare()
     listener = bind("127.0.0.1", 0)

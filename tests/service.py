@@ -28,8 +28,10 @@ import httpx
 from litestar import Litestar
 from litestar.testing import TestClient
 
+from services.alerts.people.guard import People
 from services.alerts.sweep import Raised, next_wake
 from services.commands.cli import main
+from services.compose.people import everybody
 from services.ingest.keys import create_key
 from services.standalone.app import create_app, metrics_registry
 from services.standalone.database import Database, open_database
@@ -129,8 +131,14 @@ class Served(Pusher):
 
 
 @contextmanager
-def assembled(file: Path, now: datetime = AS_OF, rules: Ruleset | None = None) -> Iterator[Served]:
-    """The application over the database file, at work but without a client, with a key for every platform."""
+def assembled(
+    file: Path,
+    now: datetime = AS_OF,
+    rules: Ruleset | None = None,
+    people_of: Callable[[Database, Ruleset], People] = everybody,
+) -> Iterator[Served]:
+    """The application over the database file, at work but without a client, with a key for every platform. Nobody has to sign in,
+    unless `people_of` says otherwise."""
     rules = rules or load_ruleset()
     clock = FakeClock(now)
     database = open_database(file, create=True)
@@ -141,7 +149,7 @@ def assembled(file: Path, now: datetime = AS_OF, rules: Ruleset | None = None) -
 
     engine = Engine(database, rules, clock, on_raised=on_raised)
     registry, delay = metrics_registry(database, engine, rules)
-    service = Served(create_app(engine, registry), database, engine, clock)
+    service = Served(create_app(engine, registry, people_of(database, rules)), database, engine, clock)
     engine.prepare()
     engine.start()
     try:
@@ -155,9 +163,17 @@ def assembled(file: Path, now: datetime = AS_OF, rules: Ruleset | None = None) -
 
 
 @contextmanager
-def served(file: Path, now: datetime = AS_OF, rules: Ruleset | None = None) -> Iterator[Served]:
+def served(
+    file: Path,
+    now: datetime = AS_OF,
+    rules: Ruleset | None = None,
+    people_of: Callable[[Database, Ruleset], People] = everybody,
+) -> Iterator[Served]:
     """The application over the database file, with a client that asks it without a network."""
-    with assembled(file, now, rules) as service, TestClient(service.app, raise_server_exceptions=False) as client:
+    with (
+        assembled(file, now, rules, people_of) as service,
+        TestClient(service.app, raise_server_exceptions=False) as client,
+    ):
         service.client = client
         yield service
 
@@ -258,8 +274,10 @@ class Finished(NamedTuple):
 
 
 def clean_environment(further: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process's environment without the settings of whoever runs the tests."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("LIUYAN_")} | dict(further or {})
+    """This process's environment without the settings of whoever runs the tests. Nobody has to sign in: where that is what a test
+    is about, it says so."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("LIUYAN_")}
+    return kept | {"LIUYAN_SIGN_IN": "off"} | dict(further or {})
 
 
 def liuyan(*arguments: object, environment: Mapping[str, str] | None = None) -> Finished:

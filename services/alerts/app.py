@@ -15,16 +15,20 @@ from sqlalchemy import Connection
 from services.alerts import queries
 from services.alerts.exports import FORMATS, Report, export, report_json
 from services.alerts.journal import Alert, AlertFilters, AlertPage, list_alerts
+from services.alerts.people.guard import Looking
+from services.alerts.people.viewer import Viewer
 from services.alerts.queries import MAX_LIMIT, CursorError, Filters, Page, Recall
 from services.alerts.rooms import Rooms
 from services.alerts.rungs import NEXT_RUNG
 from shared.case import Case, Outcome, Status
 from shared.figures import Period, PeriodError
 from shared.http import ProblemError, operation, problem, problems, reply
+from shared.registry import Registry
 from shared.rules import Ruleset
 from shared.times import InstantError, isoformat, parse_instant
 
 METRICS_TYPE = "text/plain; version=0.0.4"  # Litestar adds the charset
+WHO = ("token", "session")
 EXPORTED = {kind: FORMATS[kind] for kind in ("json", "csv")}
 
 AsOf = Annotated[
@@ -109,20 +113,26 @@ def json_response(value: object) -> Response[bytes]:
     return Response(msgspec.json.encode(value), media_type=MediaType.JSON)
 
 
-def make_report(reader: Reader, connection: Connection, period: Period, as_of: datetime | None) -> Report:
-    now = reader.now()
-    found = queries.figures_of(connection, reader.recall, reader.rules.registry, period.months, now, as_of)
+def make_report(
+    reader: Reader, connection: Connection, viewer: Viewer, period: Period, as_of: datetime | None
+) -> Report:
+    """The figures of what they see, and the total of these."""
+    now, registry = reader.now(), viewer.registry(reader.rules.registry)
+    found = queries.figures_of(connection, reader.recall, registry, period.months, now, as_of)
     return Report(period, as_of or now, reader.rules.hash, found)
 
 
-def read_report(reader: Reader, period: Period, as_of: datetime | None) -> Report:
+def read_report(reader: Reader, viewer: Viewer, period: Period, as_of: datetime | None) -> Report:
     rooms = reader.rooms
     with (rooms.present if as_of is None else rooms.past).entered(), reader.reading() as connection:
-        return make_report(reader, connection, period, as_of)
+        return make_report(reader, connection, viewer, period, as_of)
 
 
 def reading_routes(reader: Reader) -> list[Any]:
-    registry = reader.rules.registry
+    """The routes. To who looks, what they may not see does not exist: a platform, a county or a case of others is unknown."""
+
+    def seen_by(viewer: Viewer) -> Registry:
+        return viewer.registry(reader.rules.registry)
 
     def known(value: str | None, name: str, words: Any) -> str | None:
         if value is not None and value not in words:
@@ -130,7 +140,7 @@ def reading_routes(reader: Reader) -> list[Any]:
             raise ProblemError(problem(400, "invalid_parameter", f"查询参数 {name} 没有这个值；可用的有：{usable}"))
         return value
 
-    def place(platform: str | None, county: str | None) -> tuple[str | None, str | None]:
+    def place(registry: Registry, platform: str | None, county: str | None) -> tuple[str | None, str | None]:
         return known(platform, "platform", registry.slugs), known(county, "county", list(registry.county_names))
 
     def paged(read: Callable[[Connection], Page | AlertPage]) -> Response[bytes]:
@@ -150,6 +160,7 @@ def reading_routes(reader: Reader) -> list[Any]:
         before_request=only_known,
     )
     def cases(
+        viewer: Looking,
         platform: PlatformFilter = None,
         county: CountyFilter = None,
         category: CategoryFilter = None,
@@ -161,8 +172,9 @@ def reading_routes(reader: Reader) -> list[Any]:
         cursor: Cursor = None,
     ) -> Response[bytes]:
         """按平台登记顺序、再按留言编号排列；用 next 作为 cursor 取下一页。"""
+        registry = seen_by(viewer)
         filters = Filters(
-            *place(platform, county),
+            *place(registry, platform, county),
             category,
             known(status, "status", [s.value for s in Status]),
             known(outcome, "outcome", [o.value for o in Outcome]),
@@ -180,6 +192,7 @@ def reading_routes(reader: Reader) -> list[Any]:
         before_request=only_known,
     )
     def overdue(
+        viewer: Looking,
         platform: PlatformFilter = None,
         county: CountyFilter = None,
         category: CategoryFilter = None,
@@ -188,8 +201,9 @@ def reading_routes(reader: Reader) -> list[Any]:
         cursor: Cursor = None,
     ) -> Response[bytes]:
         """截止时间最早的在前。"""
+        registry = seen_by(viewer)
         filters = Filters(
-            *place(platform, county),
+            *place(registry, platform, county),
             category,
             holder=holder,
         )
@@ -206,6 +220,7 @@ def reading_routes(reader: Reader) -> list[Any]:
         before_request=only_known,
     )
     def alerts(
+        viewer: Looking,
         platform: PlatformFilter = None,
         county: CountyFilter = None,
         rung: Annotated[str | None, QueryParameter(name="rung", description="提醒级别，如 overdue")] = None,
@@ -216,8 +231,9 @@ def reading_routes(reader: Reader) -> list[Any]:
         cursor: Cursor = None,
     ) -> Response[bytes]:
         """每一次提醒：何时提出、何时解除及原因，最新提出的在前。"""
+        registry = seen_by(viewer)
         filters = AlertFilters(
-            *place(platform, county),
+            *place(registry, platform, county),
             known(rung, "rung", list(NEXT_RUNG)),
             standing,
         )
@@ -225,11 +241,14 @@ def reading_routes(reader: Reader) -> list[Any]:
 
     @get("/v1/cases/{platform:str}/{subject:str}", operation_class=_CASE, summary="一个办件", tags=["查询"],
          sync_to_thread=True, before_request=only_known)  # fmt: skip
-    def one_case(platform: FromPath[str], subject: FromPath[str], as_of: AsOf = None) -> Response[bytes]:
+    def one_case(
+        viewer: Looking, platform: FromPath[str], subject: FromPath[str], as_of: AsOf = None
+    ) -> Response[bytes]:
         """办件的全部：各轮时限与判定、不计事件及原因、逐日说明的截止时间、事件、提醒。"""
         instant = _instant(as_of) or reader.now()
         with reader.rooms.present.entered(), reader.reading() as connection:
-            found = reader.open_file(connection, f"{platform}/{subject}", instant)
+            seen = platform in seen_by(viewer)
+            found = reader.open_file(connection, f"{platform}/{subject}", instant) if seen else None
         if found is None:
             raise ProblemError(problem(404, "not_found", "截至该时刻没有这个办件，请核对平台标识和留言编号"))
         return json_response(case_file_json(found, instant))
@@ -243,6 +262,7 @@ def reading_routes(reader: Reader) -> list[Any]:
         before_request=only_known,
     )
     def rates(
+        viewer: Looking,
         period: Annotated[
             str | None, QueryParameter(name="period", description="2022-03、2022Q1 或 2022；不写即本季度")
         ] = None,
@@ -250,17 +270,17 @@ def reading_routes(reader: Reader) -> list[Any]:
     ) -> Response[bytes]:
         """各平台与合计的件数、比率；比率为两位小数的百分数，分母为 0 时为 null。"""
         wanted = Period.quarter_of(reader.now().date()) if period is None else _period(period)
-        return json_response(report_json(read_report(reader, wanted, _instant(as_of))))
+        return json_response(report_json(read_report(reader, viewer, wanted, _instant(as_of))))
 
     @get("/v1/exports/{name:str}", operation_class=_EXPORT, summary="导出文件", tags=["查询"], sync_to_thread=True,
          before_request=only_known)  # fmt: skip
-    def exports(name: FromPath[str], as_of: AsOf = None) -> Response[bytes]:
+    def exports(viewer: Looking, name: FromPath[str], as_of: AsOf = None) -> Response[bytes]:
         """文件名为 统计期.格式，如 2022Q1.csv；格式有 csv 和 json。"""
         text, dot, kind = name.rpartition(".")
         if not dot or kind not in EXPORTED:
             raise ProblemError(problem(404, "not_found", "文件名应为 统计期.csv 或 统计期.json，如 2022Q1.csv"))
         wanted, instant = _period(text), _instant(as_of)
-        body = export(read_report(reader, wanted, instant), kind, registry)
+        body = export(read_report(reader, viewer, wanted, instant), kind, seen_by(viewer))
         headers = {"Content-Disposition": f'attachment; filename="{wanted.text}.{kind}"'}
         return Response(body, media_type=EXPORTED[kind], headers=headers)
 
@@ -283,10 +303,10 @@ def case_file_json(found: CaseFile, as_of: datetime) -> dict[str, Any]:
     }
 
 
-_LIST = operation({"200": reply("一页办件", "CasePage"), **problems(400, 503)})
-_ALERTS = operation({"200": reply("一页提醒", "AlertPage"), **problems(400, 503)})
-_CASE = operation({"200": reply("办件", "CaseFile"), **problems(400, 404, 503)})
-_RATES = operation({"200": reply("统计", "Report"), **problems(400, 503)})
+_LIST = operation({"200": reply("一页办件", "CasePage"), **problems(400, 401, 503)}, schemes=WHO)
+_ALERTS = operation({"200": reply("一页提醒", "AlertPage"), **problems(400, 401, 503)}, schemes=WHO)
+_CASE = operation({"200": reply("办件", "CaseFile"), **problems(400, 401, 404, 503)}, schemes=WHO)
+_RATES = operation({"200": reply("统计", "Report"), **problems(400, 401, 503)}, schemes=WHO)
 _METRICS = operation(
     {"200": {"description": "指标", "content": {"text/plain": {"schema": {"type": "string"}}}}, **problems(503)}
 )
@@ -299,6 +319,7 @@ _EXPORT = operation(
                 "text/csv": {"schema": {"type": "string"}},
             },
         },
-        **problems(400, 404, 503),
-    }
+        **problems(400, 401, 404, 503),
+    },
+    schemes=WHO,
 )

@@ -58,8 +58,8 @@ class AlertPage(Struct, frozen=True):
 def list_alerts(
     connection: Connection, registry: Registry, filters: AlertFilters, limit: int, cursor: str | None
 ) -> AlertPage:
-    """The newest first. The cursor stays valid while alerts are raised and cleared."""
-    where = filters.conditions(registry)
+    """Those of the registry's platforms, the newest first. The cursor stays valid while alerts are raised and cleared."""
+    where = [*filters.conditions(registry), alerts.c.platform.in_(registry.slugs)]
     if cursor:
         where.append(tuple_(alerts.c.raised_at, alerts.c.id) < _read(cursor))
     statement = select(alerts).where(*where).order_by(alerts.c.raised_at.desc(), alerts.c.id.desc())

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sqlalchemy import select
 from sqlalchemy.exc import DatabaseError
 
+from services.alerts.people.guard import People
 from services.alerts.tables import event_counts
 from services.compose.clock import SystemClock
 from services.standalone.database import Database, DatabaseUnusableError, database_file, open_database
@@ -32,6 +33,17 @@ def ruleset(found: Settings) -> Ruleset:
         return load_ruleset(found.platforms, found.policy, found.calendar)
     except ConfigError as error:
         fail(str(error))
+
+
+def who_may_look(found: Settings, database: Connections, rules: Ruleset) -> People:
+    from services.compose.people import people_of
+
+    try:
+        return people_of(found, database, rules)
+    except ConfigError as error:
+        fail(str(error))
+    except ImportError:
+        fail("缺少 authlib、joserfc 或 requests：请安装 liuyan[oidc]，或不设置 oidc")
 
 
 class InstantType(click.ParamType):

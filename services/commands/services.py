@@ -11,7 +11,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from services.commands.broker import missing_client
-from services.commands.common import ruleset
+from services.commands.common import ruleset, who_may_look
 from shared.commandline import fail, settings
 from shared.database import DatabaseUnusableError, Postgres, postgres_url, reason
 from shared.helptext import ChineseCommand
@@ -94,10 +94,15 @@ def alerts_command(
     """整理办件到 PostgreSQL，标记逾期，发布提醒；查询、导出、指标与办理情况页面。"""
     found, rules, address = _begin(bootstrap)
     with needed(), _listening(host, port, found) as listener, opened_postgres(db, found) as database:
+        from services.compose.people import nobody_yet, warn_if_open
         from services.distributed.alerts import AlertsService
 
-        service = AlertsService(database, address, _instance(instance, found), found.environment, rules)
-        _serve("alerts", service, listener, rules, address)
+        people = who_may_look(found, database, rules)
+        service = AlertsService(database, address, _instance(instance, found), found.environment, rules, people)
+        for line in nobody_yet(people):
+            click.echo(line)
+        warn_if_open(people, listener.getsockname()[0])
+        _serve("alerts", service, listener, rules, address, found.proxies)
 
 
 def _begin(bootstrap: str | None) -> tuple[Settings, Ruleset, str]:
@@ -188,7 +193,9 @@ def _announce(name: str, listener: socket.socket, rules: Ruleset, address: str) 
     return url
 
 
-def _serve(name: str, service: Any, listener: socket.socket, rules: Ruleset, address: str) -> None:
+def _serve(
+    name: str, service: Any, listener: socket.socket, rules: Ruleset, address: str, proxies: str = "127.0.0.1"
+) -> None:
     from services.compose.server import PortTakenError, serve
 
     def ready() -> None:
@@ -197,7 +204,7 @@ def _serve(name: str, service: Any, listener: socket.socket, rules: Ruleset, add
         )
 
     try:
-        serve(service.app, service, listener, ready)
+        serve(service.app, service, listener, ready, proxies)
     except PortTakenError as error:
         fail(str(error))
     logger.info("服务已停止", action="stopped", service=name)

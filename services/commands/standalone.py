@@ -13,10 +13,12 @@ from litestar import Litestar
 from rich.console import Console
 
 from services.alerts.metrics import FlagDelay
+from services.alerts.people.guard import People
 from services.alerts.sweep import Raised
-from services.commands.common import db_option, opened, progress, require_known_platforms, ruleset
+from services.commands.common import db_option, opened, progress, require_known_platforms, ruleset, who_may_look
 from services.compose.announce import log_raised
 from services.compose.clock import AcceleratedClock, Clock, SystemClock
+from services.compose.people import nobody_yet, warn_if_open
 from services.compose.server import PortTakenError, bind, serve
 from services.ingest.keys import create_key, list_keys
 from services.standalone.app import create_app, metrics_registry
@@ -68,23 +70,26 @@ def _start(listener: socket.socket, db: str | None, demo: bool, found: Settings,
             _demo(Path(folder) / "demo.db", found, rules, url, listener, stack)
         else:
             database = stack.enter_context(opened(db, found, create=True))
-            _serve(database, rules, url, listener)
+            _serve(database, found, rules, url, listener)
 
 
-def _serve(database: Database, rules: Ruleset, url: str, listener: socket.socket) -> None:
+def _serve(database: Database, found: Settings, rules: Ruleset, url: str, listener: socket.socket) -> None:
     require_known_platforms(database, rules)
     clock = SystemClock()
-    engine, app = _application(database, rules, clock, log_raised)
+    people = who_may_look(found, database, rules)
+    engine, app = _application(database, rules, clock, log_raised, people)
     with progress("整理", "件") as advance:
         engine.prepare(advance)
     key_line = _first_key(database, rules, clock.now())
 
     def ready() -> None:
-        for line in (*_addresses(url), key_line, f"数据在   {database.file.resolve()}", "按 Ctrl-C 停止"):
+        kept = f"数据在   {database.file.resolve()}"
+        for line in (*_addresses(url), *nobody_yet(people), key_line, kept, "按 Ctrl-C 停止"):
             click.echo(line)
+        warn_if_open(people, listener.getsockname()[0])
         logger.info("服务已启动", action="started", version=VERSION, ruleset=rules.hash, url=url, db=str(database.file))
 
-    serve(app, engine, listener, ready)
+    serve(app, engine, listener, ready, found.proxies)
     logger.info("服务已停止", action="stopped")
     click.echo("已停止；接受的事件都已存妥")
 
@@ -102,7 +107,11 @@ def _demo(file: Path, found: Settings, rules: Ruleset, url: str, listener: socke
         _, own = create_key(connection, "zhenkang", AS_OF)
         _, portals = create_key(connection, story.PLATFORM, AS_OF)
     clock = AcceleratedClock(AS_OF, live.SPEED)
-    engine, app = _application(database, rules, clock, lambda raised: live.announce(raised, rules, clock, console))
+    people = who_may_look(found, database, rules)
+    signing_in = story.make_accounts(people, rules)
+    engine, app = _application(
+        database, rules, clock, lambda raised: live.announce(raised, rules, clock, console), people
+    )
     engine.prepare()
 
     def ready() -> None:
@@ -111,6 +120,7 @@ def _demo(file: Path, found: Settings, rules: Ruleset, url: str, listener: socke
         )
         for line in (
             *_addresses(url),
+            *signing_in,
             f"推送密钥（镇康县 zhenkang）  {own}",
             f"数据在   {file}（停止时删除）",
             "按 Ctrl-C 停止",
@@ -118,7 +128,7 @@ def _demo(file: Path, found: Settings, rules: Ruleset, url: str, listener: socke
             click.echo(line)
         stack.callback(story.push_live(url, portals, clock.now, console).set)
 
-    serve(app, engine, listener, ready)
+    serve(app, engine, listener, ready, found.proxies)
     click.echo("已停止，演示数据已删除")
 
 
@@ -132,7 +142,9 @@ def _addresses(url: str) -> list[str]:
     ]
 
 
-def _application(database: Database, rules: Ruleset, clock: Clock, on_raised: OnRaised) -> tuple[Engine, Litestar]:
+def _application(
+    database: Database, rules: Ruleset, clock: Clock, on_raised: OnRaised, people: People
+) -> tuple[Engine, Litestar]:
     flagged: list[FlagDelay] = []  # the metric is made from the engine, which tells it of what it raises
 
     def raised(alerts: tuple[Raised, ...]) -> None:
@@ -143,7 +155,7 @@ def _application(database: Database, rules: Ruleset, clock: Clock, on_raised: On
     engine = Engine(database, rules, clock, on_raised=raised)
     registry, delay = metrics_registry(database, engine, rules)
     flagged.append(delay)
-    return engine, create_app(engine, registry)
+    return engine, create_app(engine, registry, people)
 
 
 def _first_key(database: Database, rules: Ruleset, now: datetime) -> str:

@@ -12,6 +12,9 @@ from msgspec import Struct, defstruct
 
 from services.alerts.exports import DEFINITIONS
 from services.alerts.journal import AlertPage
+from services.alerts.people.guard import DEPENDENCIES, People, SignInNeededError, on_sign_in_needed, protections
+from services.alerts.people.requests import SESSION
+from services.alerts.people.routes import people_routes
 from services.alerts.queries import Summary
 from services.ingest.app import BatchReceipt, Receipt
 from services.ingest.strictjson import MAX_BODY
@@ -23,11 +26,14 @@ from shared.http import EXCEPTION_HANDLERS, Problem, on_unavailable, schemas
 from shared.version import VERSION
 
 
-def application(routes: list[Any], away: Iterable[type[Exception]] = ()) -> Litestar:
-    """The routes as an application, with `/schema/openapi.json` about them. `away`: what a database raises that does not answer."""
+def application(routes: list[Any], away: Iterable[type[Exception]] = (), people: People | None = None) -> Litestar:
+    """The routes as an application, with `/schema/openapi.json` about them. `away`: what a database raises that does not answer.
+    With `people`, whoever asks for anything that is not public has to be one of them; without, the routes guard themselves."""
+    handlers = {**EXCEPTION_HANDLERS, **dict.fromkeys(away, on_unavailable), SignInNeededError: on_sign_in_needed}
     return Litestar(
-        route_handlers=[*routes, _document_route(routes)],
-        exception_handlers={**EXCEPTION_HANDLERS, **dict.fromkeys(away, on_unavailable)},  # type: ignore[dict-item]
+        route_handlers=[*routes, _document_route(routes), *([] if people is None else people_routes(people))],
+        exception_handlers=handlers,  # type: ignore[arg-type]
+        **({} if people is None else protections(people)),
         openapi_config=None,  # Litestar's own pages answer what is not there with HTML
         request_max_body_size=MAX_BODY,
         logging_config=None,
@@ -36,7 +42,9 @@ def application(routes: list[Any], away: Iterable[type[Exception]] = ()) -> Lite
 
 def _document_route(routes: list[Any]) -> Any:
     """`/schema/openapi.json`: the document of these routes, made once."""
-    document = Litestar(routes, openapi_config=_openapi(), logging_config=None).openapi_schema.to_schema()
+    document = Litestar(
+        routes, openapi_config=_openapi(), logging_config=None, dependencies=DEPENDENCIES
+    ).openapi_schema.to_schema()
     document["components"]["schemas"] = _schemas()  # of the types that are really encoded
     body = msgspec.json.encode(document)
 
@@ -53,7 +61,13 @@ def _openapi() -> OpenAPIConfig:
         version=VERSION,
         description="推送留言事件，查询办件、逾期与办结率。时刻均为 RFC 3339 带时区；错误均为 RFC 9457。",
         components=Components(
-            security_schemes={"key": SecurityScheme(type="http", scheme="bearer", description="平台的推送密钥")},
+            security_schemes={
+                "key": SecurityScheme(type="http", scheme="bearer", description="平台的推送密钥"),
+                "token": SecurityScheme(type="http", scheme="bearer", description="账号的读取令牌"),
+                "session": SecurityScheme(
+                    type="apiKey", security_scheme_in="cookie", name=SESSION, description="登录后的浏览器"
+                ),
+            },
         ),
     )
 

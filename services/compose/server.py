@@ -57,9 +57,11 @@ def _taken(host: str, port: int, bound: socket.socket) -> Iterator[None]:
         ) from error
 
 
-def serve(app: Litestar, worker: Worker, bound: socket.socket, on_ready: Callable[[], None]) -> None:
-    """Listen, and serve until SIGINT or SIGTERM; returns when everything that was accepted is durable. Raises PortTakenError:
-    somebody else began to listen at the address since `bind`."""
+def serve(
+    app: Litestar, worker: Worker, bound: socket.socket, on_ready: Callable[[], None], proxies: str = "127.0.0.1"
+) -> None:
+    """Listen, and serve until SIGINT or SIGTERM; returns when everything that was accepted is durable. `proxies`: whose word is
+    taken for where a request comes from. Raises PortTakenError: somebody else began to listen at the address since `bind`."""
     host, port = bound.getsockname()[:2]
     with _taken(host, port, bound):
         bound.listen(WAITING_CONNECTIONS)
@@ -72,6 +74,7 @@ def serve(app: Litestar, worker: Worker, bound: socket.socket, on_ready: Callabl
         log_config=None,
         access_log=False,
         server_header=False,
+        forwarded_allow_ips=proxies,
         timeout_graceful_shutdown=GRACE_SECONDS,
         backlog=WAITING_CONNECTIONS,
     )

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, func, select
 from services.alerts import queries
 from services.alerts.app import Reader, reading_routes
 from services.alerts.duty.routes import duty_routes
+from services.alerts.people.guard import People
 from services.alerts.projection import Evaluated
 from services.alerts.rooms import Rooms
 from services.alerts.stream import consumer
@@ -49,9 +50,15 @@ class AlertsService:
     """What works behind the application; `app` is the application."""
 
     def __init__(
-        self, database: Postgres, bootstrap: str, instance: str, environment: Environment, rules: Ruleset
+        self,
+        database: Postgres,
+        bootstrap: str,
+        instance: str,
+        environment: Environment,
+        rules: Ruleset,
+        people: People,
     ) -> None:
-        self._database, self._rules, self._now = database, rules, SystemClock().now
+        self._database, self._rules, self._now, self._people = database, rules, SystemClock().now, people
         self._ending = threading.Event()
         self._topics = TopicsCheck(bootstrap, environment)
         self._ends, self._outlet = KafkaEnds(bootstrap, SLA_GROUP), KafkaOutlet(bootstrap)
@@ -134,9 +141,8 @@ class AlertsService:
             behind=behind,
             ending=self._ending.is_set,
         )
-        return application(
-            [*reading_routes(reader), *duty_routes(reader), *health_routes(self.unhealthy, self.unready)], AWAY
-        )
+        routes = [*reading_routes(reader), *duty_routes(reader), *health_routes(self.unhealthy, self.unready)]
+        return application(routes, AWAY, self._people)
 
 
 def letter_counts(connection: Connection) -> dict[str, int]:

@@ -27,6 +27,7 @@ from services.compose.client import BATCH, Client
 from services.compose.clock import SystemClock
 from services.compose.demo import story
 from services.compose.demo.quarter import PORTALS, quarter_events
+from services.compose.people import everybody
 from services.distributed.database import open_database
 from services.distributed.postgres import Server
 from services.distributed.supervisor import Kafka, Service, Supervisor, service_command
@@ -81,6 +82,7 @@ class Demo:
             database = open_database(db)
             stack.callback(database.close)
             keys = self._make_keys(database)
+            signing_in = story.make_accounts(everybody(database, self._rules), self._rules)
             self._start_services(kafka.address, db)
             self._tell("推送 2022 年第一季度的事件 …")
             self._push_quarter(keys)
@@ -88,7 +90,7 @@ class Demo:
             self._await_projected(database)
             story.show_quarter(database, histories, self._rules, self._console)
             self._tell("")
-            for line in self._addresses(kafka.address, db, keys[OWN]):
+            for line in self._addresses(kafka.address, db, keys[OWN], signing_in):
                 self._tell(line)
             now = SystemClock().now
             stack.callback(story.push_live(self._setup.url("ingest"), keys[story.PLATFORM], now, self._console).set)
@@ -152,7 +154,7 @@ class Demo:
             now = database_now(connection)
         self._until(lambda: (found := at()) is not None and found >= now, VISIBLE_SECONDS, "推送的事件没有全部整理完")
 
-    def _addresses(self, kafka: str, db: str, key: str) -> list[str]:
+    def _addresses(self, kafka: str, db: str, key: str, signing_in: list[str]) -> list[str]:
         ingest, sla, alerts = (self._setup.url(name) for name in ("ingest", "sla", "alerts"))
         name = self._rules.registry[OWN].name
         kept = "停止时删除" if self._setup.db is None else "停止时删除；数据库里的留下"
@@ -162,6 +164,7 @@ class Demo:
             f"查询     {alerts}/v1/cases  {alerts}/v1/overdue  {alerts}/v1/rates",
             f"接口文档 {ingest}/schema/openapi.json  {alerts}/schema/openapi.json",
             f"指标     {ingest}/metrics  {sla}/metrics  {alerts}/metrics",
+            *signing_in,
             f"推送密钥（{name} {OWN}）  {key}",
             f"Kafka    {kafka}",
             f"数据库   {postgres_url(db).set(drivername='postgresql').render_as_string(hide_password=True)}",

@@ -216,5 +216,5 @@ DOCUMENTED = operation(
             },
         },
     },
-    keyed=True,
+    schemes=["key"],
 )

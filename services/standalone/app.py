@@ -7,6 +7,7 @@ from sqlalchemy import Connection, func, select
 from services.alerts.app import Reader, reading_routes
 from services.alerts.duty.routes import duty_routes
 from services.alerts.metrics import FlagDelay
+from services.alerts.people.guard import People
 from services.alerts.rooms import Rooms
 from services.compose.api import application
 from services.compose.cases import calculate, cases_registry, open_file, recaller
@@ -50,7 +51,7 @@ def make_reader(engine: Engine, registry: CollectorRegistry) -> Reader:
     )
 
 
-def create_app(engine: Engine, registry: CollectorRegistry) -> Litestar:
+def create_app(engine: Engine, registry: CollectorRegistry, people: People) -> Litestar:
     """The whole HTTP application of `liuyan standalone`."""
     database, rules = engine.database, engine.rules
 
@@ -67,4 +68,4 @@ def create_app(engine: Engine, registry: CollectorRegistry) -> Litestar:
         *duty_routes(reader),
         *health_routes(engine.unhealthy),
     ]
-    return application(routes)
+    return application(routes, people=people)

@@ -17,7 +17,7 @@ from tests.docs.markdown import read
 
 PROJECT: Any = tomllib.loads(read("pyproject.toml"))
 LOCK, TESTED = "requirements-distributed.lock", "requirements-dev.lock"
-EXTRAS = ("build", "kafka", "postgres", "faust")
+EXTRAS = ("build", "kafka", "oidc", "postgres", "faust")
 
 
 def instructions() -> list[tuple[str, str]]:

@@ -22,7 +22,9 @@ from tests.docs.markdown import (
     tables,
 )
 
-HOSTS = {"127.0.0.1", "duty.example", "keepachangelog.com", "semver.org", "www.apache.org"}
+HOSTS = {
+    "127.0.0.1", "duty.example", "liuyan.example", "sso.example", "keepachangelog.com", "semver.org", "www.apache.org",
+}  # fmt: skip
 COMMITTED = [*PAGES, ROOT / "LICENSE", ROOT / "docs" / "generate.py", *sorted((ROOT / "tests" / "docs").glob("*.py"))]
 
 
@@ -85,6 +87,7 @@ def test_the_readmes_and_the_pages_for_users_are_translated() -> None:
         "docs/kubernetes.md",
         "docs/monitoring.md",
         "docs/operations.md",
+        "docs/people.md",
         "docs/rules.md",
         "docs/runbooks.md",
         "docs/scaling.md",

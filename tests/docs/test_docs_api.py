@@ -12,6 +12,7 @@ from litestar.testing import TestClient
 from services.alerts.journal import Alert, AlertPage
 from services.alerts.queries import Summary
 from services.compose.clock import SystemClock
+from services.compose.people import everybody
 from services.ingest.app import Item
 from services.ingest.door import Door
 from services.ingest.refusals import Refusal, RefusalReason
@@ -33,7 +34,7 @@ def app(rules: Ruleset, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Li
     database = open_database(tmp_path_factory.mktemp("app") / "docs.db", create=True)
     engine = Engine(database, rules, SystemClock())
     registry, _ = metrics_registry(database, engine, rules)
-    yield create_app(engine, registry)
+    yield create_app(engine, registry, everybody(database, rules))
     database.close()
 
 
@@ -60,7 +61,8 @@ def test_query_parameters_are_documented(app: Litestar) -> None:
 
 def test_refusals_of_the_door_and_of_the_routes_are_documented() -> None:
     listed = {spans(row[0])[0] for table in tables(section(API, "Refusals")) for row in table}
-    code = "".join((ROOT / file).read_text(encoding="utf-8") for file in ("shared/http.py", "services/alerts/app.py"))
+    files = ("shared/http.py", "services/alerts/app.py", "services/alerts/people/guard.py")
+    code = "".join((ROOT / file).read_text(encoding="utf-8") for file in files)
     routes = set(re.findall(r'problem\(\s*\d{3}, "(\w+)"', code)) | set(re.findall(r'\d{3}: "([a-z_]+)"', code))
     assert listed >= {reason.value for reason in RefusalReason} | routes
     assert "invalid_request" in listed

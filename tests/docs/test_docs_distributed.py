@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from services.compose.people import everybody
 from services.distributed import broker, provision
 from services.distributed.alerts import AlertsService
 from services.distributed.ingest import IngestService
@@ -44,9 +45,9 @@ class Terminals:
         self._said = {f":{number}": f":{port}" for number, port in ports.items()} | ports
         self._said["kafka-data"] = str(folder / "kafka-data")
         self._said["postgresql://liuyan:PASSWORD@127.0.0.1:5432/liuyan"] = database
-        self._environment = clean_environment()
+        self._environment = clean_environment({"LIUYAN_SIGN_IN": "required"})
         self._services: list[subprocess.Popen[bytes]] = []
-        self._folder, self.out, self.key = folder, "", ""
+        self._folder, self.out, self.key, self.token = folder, "", "", ""
 
     def do(self, words: list[str]) -> None:
         words = [self._mine(word) for word in words]
@@ -64,7 +65,7 @@ class Terminals:
         elif words[0] == "curl":
             self._ask(words)
         else:
-            assert words[0] in ("sudo", ".", "KEY=lyk_…"), f"what is this: {words}"
+            assert words[0] in ("sudo", ".", "KEY=lyk_…", "TOKEN=lyr_…"), f"what is this: {words}"
 
     def _mine(self, word: str) -> str:
         if word in self._said:
@@ -88,13 +89,15 @@ class Terminals:
         self.out = done.stdout
         if words[:2] == ["keys", "create"]:
             self.key = done.stdout.strip()
+        if words[:2] == ["accounts", "token"]:
+            self.token = done.stdout.strip()
 
     def _ask(self, words: list[str]) -> None:
         (url,) = (word for word in words if word.startswith("http://"))
 
         def answered() -> httpx.Response | None:
             try:
-                found = self._send(url) if "--data-binary" in words else httpx.get(url, trust_env=False)
+                found = self._send(url) if "--data-binary" in words else self._get(url)
             except httpx.HTTPError:
                 return None
             return found if found.status_code in (200, 202) else None
@@ -102,6 +105,9 @@ class Terminals:
         answer = until(answered, f"{url}: {self._logs()}", 3 * PATIENCE)
         if "--data-binary" in words:
             assert answer.status_code == 202
+
+    def _get(self, url: str) -> httpx.Response:
+        return httpx.get(url, headers={"Authorization": f"Bearer {self.token}"}, trust_env=False)
 
     def _send(self, url: str) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.key}", "Content-Type": SINGLE}
@@ -196,7 +202,7 @@ def test_every_endpoint_of_the_page_is_served(rules: Ruleset) -> None:
     database: object = _NoDatabase()
     address = "127.0.0.1:9"
     ingest = IngestService(database, address, "development", rules)  # type: ignore[arg-type]
-    alerts = AlertsService(database, address, "one", "development", rules)  # type: ignore[arg-type]
+    alerts = AlertsService(database, address, "one", "development", rules, everybody(database, rules))  # type: ignore[arg-type]
     for service, wanted in ((ingest, {"/v1/events"}), (alerts, {"/", "/v1/cases", "/v1/overdue", "/v1/rates"})):
         served = {route.path for route in service.app.routes}
         assert served >= wanted | {"/schema/openapi.json", "/livez", "/readyz", "/metrics"}

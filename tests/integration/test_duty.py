@@ -1,16 +1,19 @@
 """The duty page's data on both databases against the pure core, and its pages over HTTP: what each shows, and to whom."""
 
+import asyncio
 import html
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from litestar import Router
+from litestar.di import Provide
 from litestar.testing import TestClient
 
 from services.alerts.duty import board as board_module
@@ -551,7 +554,12 @@ def limited(duty: Served, request: pytest.FixtureRequest) -> Iterator[tuple[str,
     def viewer() -> Viewer:
         return Viewer("a", "王值班", Role.COUNTY, request.param)
 
-    with TestClient(application(duty_routes(reader, viewer)), raise_server_exceptions=False) as client:
+    def lasting() -> Callable[[], bool]:
+        return lambda: True
+
+    given = {"viewer": Provide(viewer, sync_to_thread=False), "lasting": Provide(lasting, sync_to_thread=False)}
+    pages = Router("/", route_handlers=duty_routes(reader), dependencies=given)
+    with TestClient(application([pages]), raise_server_exceptions=False) as client:
         yield request.param, client
 
 
@@ -594,3 +602,17 @@ def test_a_stream_ends_when_the_service_stops(tmp_path: Path) -> None:
         answer = service.get("/live")
         assert answer.headers["content-type"].startswith("text/event-stream")
         assert answer.text == "retry: 5000\n\n"
+
+
+def test_a_stream_tells_nothing_more_to_whom_may_not_look_any_more(
+    duty: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(live, "BEAT_SECONDS", 0.0)
+    answers = iter([True, False])
+
+    async def told() -> list[str]:
+        pulse = Pulse(duty.database.reading, lambda: NOW, lambda: False)
+        return [text async for text in pulse.stream({"zhenkang"}, lambda: next(answers))]
+
+    assert asyncio.run(told()) == ["retry: 5000\n\n", ": \n\n"]

@@ -25,10 +25,11 @@ from services.ingest.examples import BATCH as EXAMPLE_BATCH
 from services.ingest.examples import EVENTS
 from tests.service import BATCH, SINGLE, Served, assembled, platform_of, served
 
-NOT_DOCUMENTED = {
+PAGES = {
     "/", "/print", "/cases/{platform}/{subject}", "/calendar", "/statistics", "/live", "/static/{version}/{name}",
-    "/schema", "/schema/openapi.json", "/schema/{path}",
+    "/sign-in", "/sign-out", "/sign-out/everywhere", "/account", "/account/password",
 }  # fmt: skip
+NOT_DOCUMENTED = PAGES | {"/schema", "/schema/openapi.json", "/schema/{path}"}
 TRUTHS = [
     not_a_server_error,
     status_code_conformance,
@@ -132,11 +133,18 @@ def test_every_operation_says_what_it_is_in_chinese_and_what_it_answers(document
     assert len(identifiers) == len(set(identifiers))
 
 
-def test_pushing_needs_the_key_and_reading_does_not(document: Any) -> None:
+def test_pushing_needs_the_key_and_reading_a_token_or_a_session(document: Any) -> None:
     schemes = document["components"]["securitySchemes"]
-    assert {name: (scheme["type"], scheme["scheme"]) for name, scheme in schemes.items()} == {"key": ("http", "bearer")}
-    secured = [path for path, _, operation in operations(document) if operation.get("security")]
-    assert secured == ["/v1/events"]
+    assert {name: (scheme["type"], scheme.get("scheme") or scheme["in"]) for name, scheme in schemes.items()} == {
+        "key": ("http", "bearer"), "token": ("http", "bearer"), "session": ("apiKey", "cookie"),
+    }  # fmt: skip
+    needed = {
+        path: [name for each in operation.get("security", []) for name in each]
+        for path, _, operation in operations(document)
+    }
+    assert needed.pop("/v1/events") == ["key"]
+    assert {path for path, names in needed.items() if not names} == {"/livez", "/readyz", "/metrics"}
+    assert {tuple(names) for names in needed.values()} == {(), ("token", "session")}
 
 
 def test_the_limits_of_the_contract_stand_in_the_document(document: Any) -> None:

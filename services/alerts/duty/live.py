@@ -19,7 +19,7 @@ from shared.http import busy
 
 LOOK_SECONDS = 1.0
 BEAT_SECONDS = 15.0  # a comment, so that a connection that is gone is noticed
-STREAM_SECONDS = 600.0  # the page comes back by itself, and is asked again who looks
+STREAM_SECONDS = 600.0  # the page comes back by itself
 MOST_STREAMS = 200
 NEWEST_ALERTS = 500
 
@@ -76,8 +76,9 @@ class Pulse:
         if self._streams >= MOST_STREAMS:
             raise busy("同时打开的页面太多，本页改为定时更新")
 
-    async def stream(self, slugs: Collection[str]) -> AsyncIterator[str]:
-        """The text of the stream, until the service stops, the page goes away, or the database does."""
+    async def stream(self, slugs: Collection[str], lasting: Callable[[], bool]) -> AsyncIterator[str]:
+        """The text of the stream, until the service stops, the page goes away, or the database does; or who looks has signed out, or
+        sees something else now: `lasting` is asked before whatever is told, and now and then."""
         self._streams += 1
         begun = beat = time.monotonic()
         try:
@@ -86,12 +87,13 @@ class Pulse:
             while not self._ending() and time.monotonic() - begun < STREAM_SECONDS:
                 await asyncio.sleep(LOOK_SECONDS / 2)
                 found = (await self._look()).of(slugs)
-                if found != known:
-                    known = found
-                    yield "event: changed\ndata: 1\n\n"
-                elif time.monotonic() - beat >= BEAT_SECONDS:
-                    beat = time.monotonic()
-                    yield ": \n\n"
+                if found == known and time.monotonic() - beat < BEAT_SECONDS:
+                    continue
+                if not await asyncio.to_thread(lasting):
+                    return
+                beat = time.monotonic()
+                yield ": \n\n" if found == known else "event: changed\ndata: 1\n\n"
+                known = found
         except SQLAlchemyError:
             return  # the loops tell of it; the page tries again
         finally:

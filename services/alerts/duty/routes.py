@@ -1,13 +1,12 @@
 """The duty page's addresses. No SQL here; each handler asks as its viewer, and what they may not see is not there."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from litestar import Request, Response, Router, get
-from litestar.di import NamedDependency, Provide
 from litestar.exceptions import ValidationException
 from litestar.params import FromPath, QueryParameter
 from litestar.response import Stream
@@ -22,7 +21,8 @@ from services.alerts.duty.lists import TITLES_READ, Listed, Wanted, holders, lis
 from services.alerts.duty.live import Pulse
 from services.alerts.duty.pages import FOR_EVER, HEADERS, STATIC_TYPES, PageError, Place, render, static_file
 from services.alerts.duty.statistics import LONGEST, Statistics, months_until, statistics
-from services.alerts.people.viewer import Role, Viewer
+from services.alerts.people.guard import Lasting, Looking
+from services.alerts.people.viewer import Viewer
 from services.alerts.queries import CursorError
 from shared.figures import Period, PeriodError, percent
 from shared.http import TITLES, ProblemError
@@ -44,11 +44,6 @@ PeriodName = Annotated[str | None, QueryParameter(name="period", max_length=20)]
 YearNumber = Annotated[str | None, QueryParameter(name="year", max_length=4)]
 Received = Annotated[str | None, QueryParameter(name="received", max_length=40)]
 PlatformName = Annotated[str | None, QueryParameter(name="platform", max_length=64)]
-
-
-def anybody() -> Viewer:
-    """Who looks while there are no accounts: the whole city, and nothing to change."""
-    return Viewer("", "", Role.AUDITOR)
 
 
 class Chosen:
@@ -79,13 +74,13 @@ def _one_of(name: str, word: str, value: str | None, words: Mapping[str, str]) -
     return value
 
 
-def duty_routes(reader: Reader, viewer: Callable[..., Viewer] = anybody) -> list[Any]:
-    """The pages, their event stream and their files. `viewer` is a dependency that says who looks."""
+def duty_routes(reader: Reader) -> list[Any]:
+    """The pages, their event stream and their files. Who looks, the application's guard says."""
     rules, registry = reader.rules, reader.rules.registry
     pulse = Pulse(reader.reading, reader.now, reader.ending)
 
     def place(of: Viewer | None, page: str) -> Place:
-        return Place(registry, reader.now(), of.person if of else "", page)
+        return Place(registry, reader.now(), of.person if of and of.account else "", page)
 
     def lists(connection: Connection, chosen: Chosen, holder: str | None, now: datetime, limit: int, overdue: str | None = None,
               due: str | None = None) -> tuple[Listed, Listed]:  # fmt: skip
@@ -98,7 +93,7 @@ def duty_routes(reader: Reader, viewer: Callable[..., Viewer] = anybody) -> list
 
     @get("/", sync_to_thread=True, before_request=only_known)
     def duty_page(
-        viewer: NamedDependency[Viewer],
+        viewer: Looking,
         county: County = None,
         category: Category = None,
         holder: Holder = None,
@@ -114,7 +109,9 @@ def duty_routes(reader: Reader, viewer: Callable[..., Viewer] = anybody) -> list
             found = search(connection, chosen.slugs, text, FOUND) if text else None
             behind = reader.behind(connection, here.now)
         narrowed = {"county": chosen.county, "category": chosen.category, "holder": holder, "q": text}
-        known = [*holding, *([holder] if holder and holder not in holding else [])]
+        known = [(name, registry.holder_name(name)) for name in holding]
+        if holder and holder not in holding:  # as it was asked for: nothing is told of who holds none of theirs
+            known.append((holder, holder))
         return render(
             "board.html",
             here,
@@ -126,7 +123,7 @@ def duty_routes(reader: Reader, viewer: Callable[..., Viewer] = anybody) -> list
             filtered=any((chosen.county, chosen.category, holder)),
             counties=chosen.counties,
             categories=chosen.categories,
-            holders=[(name, registry.holder_name(name)) for name in known],
+            holders=known,
             found=found,
             titles_read=TITLES_READ,
             overdue=late,
@@ -140,18 +137,19 @@ def duty_routes(reader: Reader, viewer: Callable[..., Viewer] = anybody) -> list
 
     @get("/print", sync_to_thread=True, before_request=only_known)
     def print_page(
-        viewer: NamedDependency[Viewer], county: County = None, category: Category = None, holder: Holder = None
+        viewer: Looking, county: County = None, category: Category = None, holder: Holder = None
     ) -> Response[str]:
         chosen, here = Chosen(reader, viewer, county, category), place(viewer, "print")
         with reader.rooms.page.entered(), reader.reading() as connection:
             found = board(connection, registry, chosen.platforms, here.now)
             late, coming = lists(connection, chosen, holder or None, here.now, ON_PAPER)
+            holding = holders(connection, chosen.slugs)
             behind = reader.behind(connection, here.now)
         narrowed = {"county": chosen.county, "category": chosen.category, "holder": holder}
         names = (
             dict(chosen.counties).get(chosen.county or ""),
             dict(chosen.categories).get(chosen.category or ""),
-            registry.holder_name(holder) if holder else None,
+            registry.holder_name(holder) if holder and holder in holding else holder,
         )
         return render(
             "print.html",
@@ -167,7 +165,7 @@ def duty_routes(reader: Reader, viewer: Callable[..., Viewer] = anybody) -> list
         )
 
     @get("/cases/{platform:str}/{subject:str}", sync_to_thread=True, before_request=only_known)
-    def one_case(viewer: NamedDependency[Viewer], platform: FromPath[str], subject: FromPath[str]) -> Response[str]:
+    def one_case(viewer: Looking, platform: FromPath[str], subject: FromPath[str]) -> Response[str]:
         here = place(viewer, "case")
         file = None
         if platform in viewer.platforms(registry) and "\0" not in subject:
@@ -191,7 +189,7 @@ def duty_routes(reader: Reader, viewer: Callable[..., Viewer] = anybody) -> list
 
     @get("/calendar", sync_to_thread=True, before_request=only_known)
     def calendar_page(
-        viewer: NamedDependency[Viewer],
+        viewer: Looking,
         year: YearNumber = None,
         county: County = None,
         received: Received = None,
@@ -233,7 +231,7 @@ def duty_routes(reader: Reader, viewer: Callable[..., Viewer] = anybody) -> list
 
     @get("/statistics", sync_to_thread=True, before_request=only_known)
     def statistics_page(
-        viewer: NamedDependency[Viewer], period: PeriodName = None, county: County = None, category: Category = None
+        viewer: Looking, period: PeriodName = None, county: County = None, category: Category = None
     ) -> Response[str]:
         chosen, here = Chosen(reader, viewer, county, category), place(viewer, "statistics")
         wanted = _period(period) if period else Period.quarter_of(here.now.date())
@@ -256,10 +254,11 @@ def duty_routes(reader: Reader, viewer: Callable[..., Viewer] = anybody) -> list
         )
 
     @get("/live", before_request=only_known)
-    async def live(viewer: NamedDependency[Viewer]) -> Stream:
+    async def live(viewer: Looking, lasting: Lasting) -> Stream:
         pulse.require_room()
         headers = {**HEADERS, "X-Accel-Buffering": "no"}
-        return Stream(pulse.stream(viewer.platforms(registry)), media_type="text/event-stream", headers=headers)
+        stream = pulse.stream(viewer.platforms(registry), lasting)
+        return Stream(stream, media_type="text/event-stream", headers=headers)
 
     @get("/static/{version:str}/{name:str}", sync_to_thread=False)
     def file(version: FromPath[str], name: FromPath[str]) -> Response[bytes]:
@@ -282,7 +281,6 @@ def duty_routes(reader: Reader, viewer: Callable[..., Viewer] = anybody) -> list
         Router(
             "/",
             route_handlers=[duty_page, print_page, one_case, calendar_page, statistics_page, live],
-            dependencies={"viewer": Provide(viewer, sync_to_thread=False)},
             exception_handlers={PageError: refuse, ProblemError: refuse, ValidationException: refuse},
             include_in_schema=False,
         ),

@@ -32,6 +32,11 @@ class Viewer(Struct, frozen=True):
         """The slugs of the platforms whose cases they see: those that received the message."""
         return frozenset(platform.slug for platform in registry if self.sees(platform.county))
 
+    def registry(self, registry: Registry) -> Registry:
+        """The registry as they know it: asked with it, lists, figures and filters hold nothing of any other platform."""
+        seen = tuple(platform for platform in registry if self.sees(platform.county))
+        return Registry(registry.city, seen, registry.lamps)
+
     def may_change(self, county: str) -> bool:
         """Whether they acknowledge and hand over for this county."""
         return self.role is not Role.AUDITOR and self.sees(county)

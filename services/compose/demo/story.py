@@ -9,6 +9,11 @@ from rich.console import Console
 from services.alerts import queries
 from services.alerts.bulletin import bulletin
 from services.alerts.exports import Report
+from services.alerts.people.accounts import add_account, new_account
+from services.alerts.people.audit import Action, record
+from services.alerts.people.guard import People
+from services.alerts.people.passwords import generate
+from services.alerts.people.viewer import Role
 from services.compose.cases import Histories, recaller
 from services.compose.client import PushError
 from services.compose.demo.quarter import AS_OF, QUARTER, story_cases
@@ -35,6 +40,23 @@ def show_quarter(database: Connections, histories: Histories, rules: Ruleset, co
     console.print("\n值得一看的办件（liuyan case 平台/留言编号 --db 数据库）：")
     for key, sentence in story_cases().items():
         console.print(f"  {key}  {sentence}", soft_wrap=True, highlight=False)
+
+
+def make_accounts(people: People, rules: Ruleset) -> list[str]:
+    """An officer of the city and one of a county, with passwords of their own: the lines that tell them."""
+    zhenkang = rules.registry["zhenkang"]
+    lines = []
+    for name, person, role, county, seen in (
+        ("zhiban", "演示值班员", Role.CITY, None, "全市"),
+        ("zhenkang", f"{zhenkang.name}演示员", Role.COUNTY, zhenkang.county, f"只看{zhenkang.county_name}"),
+    ):
+        password, now = generate(), people.now()
+        account = new_account(name, person, role, county, rules.registry, people.passwords.hash(password), now)
+        with people.database.writing() as connection:
+            add_account(connection, account)
+            record(connection, now, None, Action.ACCOUNT_CREATED, name, "演示", role)
+        lines.append(f"登录账号（{person}，{seen}）  {name}  密码 {password}")
+    return lines
 
 
 def push_live(url: str, key: str, now: Callable[[], datetime], console: Console) -> threading.Event:

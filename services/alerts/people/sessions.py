@@ -1,0 +1,66 @@
+"""Sessions: a random secret in the browser's cookie, of which only the hash is kept. Every function works in the caller's
+transaction."""
+
+import secrets
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+from sqlalchemy import Connection, delete, insert, or_, select, update
+
+from services.alerts.people.accounts import account_of
+from services.alerts.people.tables import accounts, sessions
+from services.alerts.people.tokens import digest
+from services.alerts.people.viewer import Viewer
+from shared.times import from_micros, to_micros
+
+IDLE = timedelta(hours=2)
+LONGEST = timedelta(hours=12)  # a shift: who comes after signs in as themselves
+TOUCH = timedelta(minutes=1)  # not every request writes
+
+
+class Session(Struct, frozen=True):
+    viewer: Viewer
+    seen_at: datetime
+
+
+def start_session(
+    connection: Connection, account: str, address: str, now: datetime, replaced: str | None = None
+) -> str:
+    """The secret of a new session. `replaced`: the browser's present one, which ends; whatever secret it came with before
+    is worth nothing afterwards."""
+    secret = secrets.token_urlsafe(32)
+    if replaced:
+        end_session(connection, replaced)
+    connection.execute(
+        delete(sessions).where(
+            or_(sessions.c.created_at <= to_micros(now - LONGEST), sessions.c.seen_at <= to_micros(now - IDLE))
+        )
+    )
+    at = to_micros(now)
+    values = {"hash": digest(secret), "account": account, "created_at": at, "seen_at": at, "address": address}
+    connection.execute(insert(sessions).values(values))
+    return secret
+
+
+def find_session(connection: Connection, secret: str, now: datetime) -> Session | None:
+    """None when there is none of that secret, it has not been used for IDLE or is older than LONGEST, or its account is locked."""
+    row = connection.execute(
+        select(accounts, sessions.c.seen_at)
+        .join(sessions, sessions.c.account == accounts.c.name)
+        .where(
+            sessions.c.hash == digest(secret),
+            sessions.c.created_at > to_micros(now - LONGEST),
+            sessions.c.seen_at > to_micros(now - IDLE),
+            accounts.c.locked.is_(False),
+        )
+    ).first()
+    return None if row is None else Session(account_of(row).viewer, from_micros(row.seen_at))
+
+
+def touch_session(connection: Connection, secret: str, now: datetime) -> None:
+    """It was used now."""
+    connection.execute(update(sessions).where(sessions.c.hash == digest(secret)).values(seen_at=to_micros(now)))
+
+
+def end_session(connection: Connection, secret: str) -> None:
+    connection.execute(delete(sessions).where(sessions.c.hash == digest(secret)))
