@@ -15,7 +15,7 @@ LOCK_SECONDS = 30  # a writer that waits longer gives up and is tried again as a
 IDLE_SECONDS = 60  # a stopped process must not keep its locks
 READ_SECONDS = 60
 UNANSWERED_SECONDS = 20  # a server that vanished in the middle of a request
-WRITERS, READERS = 7, 16
+WRITERS, READERS = 7, 20  # as many answers as are made at once, and some to ask who looks
 KEYED = "-c random_page_cost=1.1"
 """A thousand rows are looked up by their keys: at the default of 4 the planner reads all of them, for half a million cases."""
 MIGRATION_LOCK = 0x6C697579616E  # "liuyan": replicas that start together migrate one after the other
