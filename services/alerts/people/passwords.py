@@ -18,7 +18,7 @@ def require_usable(password: str, name: str) -> None:
     """Raises PasswordError."""
     if not SHORTEST <= len(password) <= LONGEST:
         raise PasswordError(f"密码应为 {SHORTEST}–{LONGEST} 个字符")
-    if name in password.lower():
+    if len(name) > 2 and name in password.lower():
         raise PasswordError("密码里不能有账号名")
     if len(set(password)) < KINDS:
         raise PasswordError(f"密码里至少要有 {KINDS} 个不同的字符")
@@ -41,8 +41,9 @@ class Passwords:
 
     def matches(self, kept: str | None, password: str) -> bool:
         """Whether it is the password of this hash; of none it never is, which takes as long to find out."""
+        nobodys = _nobodys(self._hasher)  # made by the first attempt, whoever is asked for
         try:
-            return self._hasher.verify(kept or _nobodys(self._hasher), _bytes(password)) and kept is not None
+            return self._hasher.verify(kept or nobodys, _bytes(password)) and kept is not None
         except (VerificationError, InvalidHashError):
             return False
 
