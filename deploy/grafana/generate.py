@@ -21,11 +21,10 @@ FOLDER = Path(__file__).parent / "dashboards"
 DUTY_PAGE = "http://127.0.0.1:8000/"
 
 CASES = 'max by (platform, outcome) (liuyan_period_cases{{period="$period", outcome=~"{outcomes}"}})'
-CLOSED, TIMELY = CASES.format(outcomes="on_time|late"), CASES.format(outcomes="on_time")
-ACCOUNTABLE, ENDED = (
-    CASES.format(outcomes="on_time|late|overdue|pending"),
-    CASES.format(outcomes="on_time|late|overdue"),
-)
+TIMELY = CASES.format(outcomes="on_time")
+CLOSED = CASES.format(outcomes="on_time|late")
+ENDED = CASES.format(outcomes="on_time|late|overdue")
+ACCOUNTABLE = CASES.format(outcomes="on_time|late|overdue|pending")
 RECEIVED = CASES.format(outcomes=".+")
 
 LAG = "max by (service, topic, partition) (liuyan_consumer_lag_records)"
@@ -94,9 +93,7 @@ def city() -> tuple[list[dashboards.QueryVariable], list[Panel]]:
 
 def county() -> tuple[list[dashboards.QueryVariable], list[Panel]]:
     where = '{county_name="$county"}'
-    counties = chosen(
-        "county", "县区", "label_values(liuyan_platform_info, county_name)", VariableSort.DISABLED
-    )  # fmt: skip
+    counties = chosen("county", "县区", "label_values(liuyan_platform_info, county_name)", VariableSort.DISABLED)
     by_category = "sum by (category) (max by (platform, category) ({name}) * on (platform) group_left () {info})"
     info = f"platform:liuyan_info:max{where}"
     return [counties, period()], [

@@ -9,9 +9,6 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
-
-pytest.importorskip("grafana_foundation_sdk")
-
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from prometheus_client import start_http_server
