@@ -30,6 +30,7 @@ STYLE = Style(
     value_font_size=14,
     legend_font_size=15,
     title_font_size=18,
+    no_data_font_size=24,
     value_colors=("#1a1f26", "#1a1f26", "#1a1f26"),
     guide_stroke_color="#e3e8ee",
     major_guide_stroke_color="#c9d0d9",
