@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, create_engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 import services.alerts
+from services.alerts.notices.tables import metadata as of_notices
 from services.alerts.tables import metadata
 from services.standalone.database import Database
 from shared.database import DatabaseUnusableError, Postgres, open_postgres, postgres_url
@@ -51,6 +52,14 @@ def connection(each_database: str, request: pytest.FixtureRequest) -> Iterator[C
 
 def own(_: object, name: str | None, kind: str, __: bool, ___: object) -> bool:
     return kind != "table" or name in metadata.tables
+
+
+def test_the_migrations_make_the_tables_of_the_notices(connection: Connection) -> None:
+    ours = {
+        "compare_type": True,
+        "include_object": lambda _, name, kind, *__: kind != "table" or name in of_notices.tables,
+    }
+    assert compare_metadata(MigrationContext.configure(connection, opts=ours), of_notices) == []
 
 
 def test_the_migrations_make_the_tables_of_the_code(connection: Connection) -> None:
