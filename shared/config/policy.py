@@ -54,7 +54,7 @@ def _version(table: Table) -> Policy:
         f"{shown(default)} 不在本版本的类别之中，应为 {'、'.join(categories)} 之一",
         "default_category",
     )
-    office = _office_hours(table) if "office_hours" in table.items else None
+    office = office_hours(table) if "office_hours" in table.items else None
     for slug, category in categories.items():
         if category.complete.unit == "days":
             continue
@@ -126,8 +126,8 @@ def _budget(table: Table, target: str) -> Budget:
     return Budget(table.number(hours, MIN_HOURS, MAX_HOURS, "小时数"), "hours")
 
 
-def _office_hours(table: Table) -> OfficeHours:
-    item = "office_hours"
+def office_hours(table: Table, item: str = "office_hours") -> OfficeHours:
+    """The office hours that stand under `item`."""
     values = table.items[item]
     table.expect(isinstance(values, list) and values, f"办公时间的列表，如 {OFFICE_EXAMPLE}", item)
     spans: list[tuple[int, int]] = []
