@@ -1,0 +1,107 @@
+"""Handing over the duty (交接班): who has it from now on, what is open at that moment, and what the next one should know."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from msgspec import Struct
+from sqlalchemy import ColumnElement, Connection, exists, func, insert, select
+
+from services.alerts.notices.acknowledging import NotAllowedError, checked_note
+from services.alerts.notices.tables import acknowledgements, shifts
+from services.alerts.people.viewer import Viewer
+from services.alerts.queries import read_cursor, read_number, write_cursor
+from services.alerts.tables import OPEN, STANDS, alerts, cases
+from shared.registry import Registry
+from shared.times import from_micros, to_micros
+
+MAX_NAME = 64
+
+
+class SuccessorError(ValueError):
+    """Nobody can be handed over to under this name; the message (Chinese, one line) says why."""
+
+
+class Shift(Struct, frozen=True):
+    """`county`: None is the whole city. `person` handed over to `successor` at that moment, with so many alerts standing, of which
+    so many were not acknowledged, and so many cases overdue."""
+
+    county: str | None
+    person: str
+    successor: str
+    at: datetime
+    standing: int
+    unacknowledged: int
+    overdue: int
+    note: str
+
+
+class ShiftPage(Struct, frozen=True):
+    """Up to `limit` hand-overs, the latest first; `next` is the cursor of the page after, None on the last."""
+
+    shifts: list[Shift]
+    next: str | None
+
+
+def hand_over(
+    connection: Connection, registry: Registry, viewer: Viewer, successor: str, note: str, now: datetime
+) -> Shift:
+    """The viewer's duty, of their county or of the city. Raises NotAllowedError, SuccessorError or NoteError."""
+    platforms = [p.slug for p in registry if viewer.sees(p.county)]
+    counties = {p.county for p in registry if viewer.sees(p.county)}
+    if not counties or not all(viewer.may_change(county) for county in counties):
+        raise NotAllowedError("您的账号只能查看，不能交接班；请用值班账号")
+    name = successor.strip()
+    if not name or len(name) > MAX_NAME or not name.isprintable():
+        raise SuccessorError(f"接班人须为 1–{MAX_NAME} 个可见的字符")
+    standing, acknowledged = _open_alerts(connection, platforms)
+    late = select(func.count()).where(
+        OPEN, cases.c.platform.in_(platforms), cases.c.due_at <= to_micros(now), ~cases.c.suspended
+    )
+    found = Shift(
+        county=viewer.county,
+        person=viewer.person,
+        successor=name,
+        at=now,
+        standing=standing,
+        unacknowledged=standing - acknowledged,
+        overdue=connection.execute(late).scalar_one(),
+        note=checked_note(note),
+    )
+    row = {name: getattr(found, name) for name in Shift.__struct_fields__}
+    connection.execute(insert(shifts).values({**row, "account": viewer.account, "at": to_micros(now)}))
+    return found
+
+
+def _open_alerts(connection: Connection, platforms: Sequence[str]) -> tuple[int, int]:
+    """How many alerts stand, and how many of them are acknowledged; the quiet ones left out."""
+    seen = exists().where(acknowledgements.c.alert == alerts.c.id)
+    where = (STANDS, ~alerts.c.quiet, alerts.c.platform.in_(platforms))
+    numbers = [
+        connection.execute(select(func.count()).select_from(alerts).where(*w)).scalar_one()
+        for w in (where, (*where, seen))
+    ]
+    return numbers[0], numbers[1]
+
+
+def list_shifts(connection: Connection, viewer: Viewer, limit: int, cursor: str | None) -> ShiftPage:
+    """Those of the viewer's county and of the city; of the whole city, all."""
+    where: list[ColumnElement[bool]] = []
+    if viewer.county is not None:
+        where.append((shifts.c.county == viewer.county) | shifts.c.county.is_(None))
+    if cursor:
+        where.append(shifts.c.id < read_number(read_cursor(cursor)))
+    rows = connection.execute(select(shifts).where(*where).order_by(shifts.c.id.desc()).limit(limit + 1)).all()
+    page = [_shift(row) for row in rows[:limit]]
+    return ShiftPage(page, write_cursor(str(rows[limit - 1].id)) if len(rows) > limit else None)
+
+
+def on_duty(connection: Connection, county: str | None) -> Shift | None:
+    """The latest hand-over of the county (None: of the city): its successor has duty."""
+    own = shifts.c.county.is_(None) if county is None else shifts.c.county == county
+    row = connection.execute(select(shifts).where(own).order_by(shifts.c.id.desc()).limit(1)).first()
+    return None if row is None else _shift(row)
+
+
+def _shift(row: object) -> Shift:
+    values = {name: getattr(row, name) for name in Shift.__struct_fields__}
+    return Shift(**{**values, "at": from_micros(values["at"])})
