@@ -17,6 +17,7 @@ import msgspec
 import yaml
 from prometheus_client import CollectorRegistry
 
+from services.alerts.notices.metrics import NoticeCounts
 from services.ingest.app import STATUS
 from services.ingest.door import REQUIREMENTS, Door
 from services.ingest.examples import BATCH, EVENTS
@@ -138,6 +139,7 @@ PURPOSES = {
     "platforms": "The platforms (TOML); unset: the ten of 临沧市.",
     "policy": "The targets and limits (TOML); unset: the shipped defaults.",
     "calendar": "Newer holiday notices and the counties' own days (TOML); unset: none.",
+    "notices": "Who is told of alerts, and how (TOML, [notices.md](notices.md)); unset: nobody.",
     "kafka": "The brokers' addresses, separated by commas; for the distributed form only.",
     "instance": "This process's name among its like, the same after a restart; unset: the host's name; for the distributed form only.",
     "environment": "`production` refuses a Kafka with too few copies, `development` warns.",
@@ -167,7 +169,7 @@ def settings() -> str:
         "设置在命令启动时读一次。不认识的设置会被拒绝，不会被跳过；所有问题一次说完。\n\n"
         + table(["name", "environment", "kind", "default", "用途", "purpose"], rows)
         + '\n```toml\n# liuyan.toml\ndb = "/var/lib/liuyan/liuyan.db"\nport = 8000\ncalendar = "/etc/liuyan/calendar.toml"\n```\n'
-        "\nWhat the three TOML files hold is in [city.md](city.md).\n"
+        "\nWhat the city's three TOML files hold is in [city.md](city.md).\n"
     )
 
 
@@ -201,6 +203,9 @@ ABSENT = {
     "liuyan_sweep_timestamp_seconds": "before the first sweep",
     "liuyan_live": ALWAYS,
     "liuyan_ready": ALWAYS,
+    "liuyan_notices_total": "no `notices` are set",
+    "liuyan_notices_pending": "no `notices` are set",
+    "liuyan_notices_oldest_pending_timestamp_seconds": "no `notices` are set; `NaN` when nothing is on its way",
 }
 """When a metric has no sample for a platform, or none at all."""
 
@@ -216,7 +221,7 @@ def metrics() -> str:
         + "`GET /metrics`, Prometheus text format. No message id is ever a label. Every platform is present from the start, with\n"
         "0 where there is nothing. Gauges are read from the kept figures at the scrape, in one snapshot: they equal the\n"
         "official numbers, and a restart does not reset them. `events_total` and `dead_letters_total` are kept in the database\n"
-        "too; `events_refused_total` and `overdue_flag_delay_seconds` count since the process started. `period` is the current\n"
+        "too; `events_refused_total`, `notices_total` and `overdue_flag_delay_seconds` count since the process started. `period` is the current\n"
         "and the last quarter. Ratios are fractions from 0 to 1; over several platforms, divide sums of\n"
         "`liuyan_period_cases`, do not average ratios. The two timestamps that look ahead (`next_deadline`,\n"
         "`calendar_confirmed_until`) and all others are seconds since 1970 (UTC).\n\n"
@@ -255,6 +260,7 @@ def exposed_metrics() -> list[tuple[str, str, list[str], str]]:
             engine.swept_at = now.timestamp()  # it is not started
             registry, _ = metrics_registry(database, engine, rules)
             Refusals(registry, rules.registry.slugs)
+            NoticeCounts(registry, database, ["city-wecom"])
             return [found for found in _described(registry) if found[0].startswith("liuyan_")]
         finally:
             database.close()

@@ -34,6 +34,7 @@ SETTINGS = (
     Setting("platforms", "path", None, "平台登记表（TOML）；不设即临沧市的十个平台"),
     Setting("policy", "path", None, "时限规则（TOML）；不设即随附的默认规则"),
     Setting("calendar", "path", None, "日历补充文件（TOML）：新通知与县区自己的日子；不设即没有补充"),
+    Setting("notices", "path", None, "通知（TOML）：提醒发给谁、经什么通道；不设即不通知任何人"),
     Setting("kafka", "text", "127.0.0.1:9092", "Kafka 的地址，多个用逗号分开；只用于分布式部署"),
     Setting("instance", "text", None, "本进程在同类中的名字，重启后不变；不设即主机名；只用于分布式部署"),
     Setting(
@@ -71,6 +72,7 @@ class Settings(Struct, frozen=True):
     platforms: Path | None
     policy: Path | None
     calendar: Path | None
+    notices: Path | None
     kafka: str
     instance: str | None
     environment: Environment

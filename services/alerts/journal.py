@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, select, tuple_
 
@@ -25,6 +26,12 @@ class Alert(Struct, frozen=True):
     quiet: bool
     cleared_at: datetime | None
     clear_reason: str | None
+
+
+class Recorded(Alert, frozen=True):
+    """An alert of the journal with its number, by which it is acknowledged."""
+
+    id: int
 
 
 class AlertFilters(Struct, frozen=True):
@@ -51,7 +58,7 @@ class AlertFilters(Struct, frozen=True):
 class AlertPage(Struct, frozen=True):
     """Up to `limit` alerts; `next` is the cursor of the page after, None on the last."""
 
-    alerts: list[Alert]
+    alerts: list[Recorded]
     next: str | None
 
 
@@ -64,7 +71,7 @@ def list_alerts(
         where.append(tuple_(alerts.c.raised_at, alerts.c.id) < _read(cursor))
     statement = select(alerts).where(*where).order_by(alerts.c.raised_at.desc(), alerts.c.id.desc())
     rows = connection.execute(statement.limit(limit + 1)).all()
-    page = [alert_of(row) for row in rows[:limit]]
+    page = [Recorded(**msgspec.structs.asdict(alert_of(row)), id=row.id) for row in rows[:limit]]
     last = rows[limit - 1] if len(rows) > limit else None
     return AlertPage(page, None if last is None else write_cursor(f"{last.raised_at} {last.id}"))
 

@@ -1,5 +1,6 @@
 """What the commands share: reading the rules, opening the database, progress on a terminal."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -12,6 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sqlalchemy import select
 from sqlalchemy.exc import DatabaseError
 
+from services.alerts.notices.config import load_notices
+from services.alerts.notices.routing import Notices
 from services.alerts.people.guard import People
 from services.alerts.tables import event_counts
 from services.compose.clock import SystemClock
@@ -44,6 +47,13 @@ def who_may_look(found: Settings, database: Connections, rules: Ruleset) -> Peop
         fail(str(error))
     except ImportError:
         fail("缺少 authlib、joserfc 或 requests：请安装 liuyan[oidc]，或不设置 oidc")
+
+
+def notices(found: Settings, rules: Ruleset) -> Notices | None:
+    try:
+        return load_notices(found.notices, rules.registry, os.environ)
+    except ConfigError as error:
+        fail(str(error))
 
 
 class InstantType(click.ParamType):

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from services.commands.broker import missing_client
-from services.commands.common import ruleset, who_may_look
+from services.commands.common import notices, ruleset, who_may_look
 from shared.commandline import fail, settings
 from shared.database import DatabaseUnusableError, Postgres, postgres_url, reason
 from shared.helptext import ChineseCommand
@@ -97,8 +97,8 @@ def alerts_command(
         from services.compose.people import nobody_yet, warn_if_open
         from services.distributed.alerts import AlertsService
 
-        people = who_may_look(found, database, rules)
-        service = AlertsService(database, address, _instance(instance, found), found.environment, rules, people)
+        people, told = who_may_look(found, database, rules), notices(found, rules)
+        service = AlertsService(database, address, _instance(instance, found), found.environment, rules, people, told)
         for line in nobody_yet(people):
             click.echo(line)
         warn_if_open(people, listener.getsockname()[0])

@@ -10,14 +10,25 @@ from pathlib import Path
 import click
 import structlog
 from litestar import Litestar
+from prometheus_client import CollectorRegistry
 from rich.console import Console
 
 from services.alerts.metrics import FlagDelay
+from services.alerts.notices.routing import Notices
 from services.alerts.people.guard import People
 from services.alerts.sweep import Raised
-from services.commands.common import db_option, opened, progress, require_known_platforms, ruleset, who_may_look
+from services.commands.common import (
+    db_option,
+    notices,
+    opened,
+    progress,
+    require_known_platforms,
+    ruleset,
+    who_may_look,
+)
 from services.compose.announce import log_raised
 from services.compose.clock import AcceleratedClock, Clock, SystemClock
+from services.compose.notices import Messenger, Together
 from services.compose.people import nobody_yet, warn_if_open
 from services.compose.server import PortTakenError, bind, serve
 from services.ingest.keys import create_key, list_keys
@@ -53,13 +64,16 @@ def standalone_command(db: str | None, host: str | None, port: int | None, demo:
     found = settings()
     configure_logs(found.log)
     rules = ruleset(found)
+    told = None if demo else notices(found, rules)
     try:
-        _start(bind(host or found.host, found.port if port is None else port), db, demo, found, rules)
+        _start(bind(host or found.host, found.port if port is None else port), db, demo, found, rules, told)
     except PortTakenError as error:
         fail(str(error))
 
 
-def _start(listener: socket.socket, db: str | None, demo: bool, found: Settings, rules: Ruleset) -> None:
+def _start(
+    listener: socket.socket, db: str | None, demo: bool, found: Settings, rules: Ruleset, told: Notices | None
+) -> None:
     address, bound = listener.getsockname()[:2]
     shown = "127.0.0.1" if address in ("0.0.0.0", "::") else address  # noqa: S104 - compared, not bound
     url = f"http://[{shown}]:{bound}" if ":" in shown else f"http://{shown}:{bound}"
@@ -70,14 +84,17 @@ def _start(listener: socket.socket, db: str | None, demo: bool, found: Settings,
             _demo(Path(folder) / "demo.db", found, rules, url, listener, stack)
         else:
             database = stack.enter_context(opened(db, found, create=True))
-            _serve(database, found, rules, url, listener)
+            _serve(database, found, rules, url, listener, told)
 
 
-def _serve(database: Database, found: Settings, rules: Ruleset, url: str, listener: socket.socket) -> None:
+def _serve(
+    database: Database, found: Settings, rules: Ruleset, url: str, listener: socket.socket, told: Notices | None
+) -> None:
     require_known_platforms(database, rules)
     clock = SystemClock()
     people = who_may_look(found, database, rules)
-    engine, app = _application(database, rules, clock, log_raised, people)
+    engine, registry, app = _application(database, rules, clock, log_raised, people)
+    messenger = Messenger(database, rules, told, lambda _: clock.now(), registry)
     with progress("整理", "件") as advance:
         engine.prepare(advance)
     key_line = _first_key(database, rules, clock.now())
@@ -89,7 +106,7 @@ def _serve(database: Database, found: Settings, rules: Ruleset, url: str, listen
         warn_if_open(people, listener.getsockname()[0])
         logger.info("服务已启动", action="started", version=VERSION, ruleset=rules.hash, url=url, db=str(database.file))
 
-    serve(app, engine, listener, ready, found.proxies)
+    serve(app, Together(engine, messenger), listener, ready, found.proxies)
     logger.info("服务已停止", action="stopped")
     click.echo("已停止；接受的事件都已存妥")
 
@@ -109,7 +126,7 @@ def _demo(file: Path, found: Settings, rules: Ruleset, url: str, listener: socke
     clock = AcceleratedClock(AS_OF, live.SPEED)
     people = who_may_look(found, database, rules)
     signing_in = story.make_accounts(people, rules)
-    engine, app = _application(
+    engine, _, app = _application(
         database, rules, clock, lambda raised: live.announce(raised, rules, clock, console), people
     )
     engine.prepare()
@@ -144,7 +161,7 @@ def _addresses(url: str) -> list[str]:
 
 def _application(
     database: Database, rules: Ruleset, clock: Clock, on_raised: OnRaised, people: People
-) -> tuple[Engine, Litestar]:
+) -> tuple[Engine, CollectorRegistry, Litestar]:
     flagged: list[FlagDelay] = []  # the metric is made from the engine, which tells it of what it raises
 
     def raised(alerts: tuple[Raised, ...]) -> None:
@@ -155,7 +172,7 @@ def _application(
     engine = Engine(database, rules, clock, on_raised=raised)
     registry, delay = metrics_registry(database, engine, rules)
     flagged.append(delay)
-    return engine, create_app(engine, registry, people)
+    return engine, registry, create_app(engine, registry, people)
 
 
 def _first_key(database: Database, rules: Ruleset, now: datetime) -> str:

@@ -11,7 +11,8 @@ from litestar.openapi.spec import Components, SecurityScheme
 from msgspec import Struct, defstruct
 
 from services.alerts.exports import DEFINITIONS
-from services.alerts.journal import AlertPage
+from services.alerts.journal import Alert, AlertPage
+from services.alerts.notices import routes as notice_routes
 from services.alerts.people.guard import DEPENDENCIES, People, SignInNeededError, on_sign_in_needed, protections
 from services.alerts.people.requests import SESSION
 from services.alerts.people.routes import people_routes
@@ -86,7 +87,20 @@ class CasePage(Struct):
 
 def _schemas() -> dict[str, Any]:
     """Component schemas, from the types that the code really encodes."""
-    found = schemas([Receipt, BatchReceipt, Problem, CasePage, AlertPage, Case, Explanation, FiguresJson])
+    found = schemas(
+        [
+            Receipt,
+            BatchReceipt,
+            Problem,
+            CasePage,
+            Alert,
+            AlertPage,
+            Case,
+            Explanation,
+            FiguresJson,
+            *notice_routes.TYPES,
+        ]
+    )
     (event,), components = msgspec.json.schema_components([Event], ref_template="#/components/schemas/{name}")
     received = components["ReceivedData"]["properties"]
     for settled in ("category_given", "category_reason"):

@@ -11,11 +11,13 @@ from sqlalchemy import Connection, func, select
 from services.alerts import queries
 from services.alerts.app import Reader, reading_routes
 from services.alerts.duty.routes import duty_routes
+from services.alerts.notices.routes import notice_routes
+from services.alerts.notices.routing import Notices
 from services.alerts.people.guard import People
 from services.alerts.projection import Evaluated
 from services.alerts.rooms import Rooms
 from services.alerts.stream import consumer
-from services.alerts.stream.apply import Projector, adopt_ruleset
+from services.alerts.stream.apply import Projector, adopt_ruleset, database_now
 from services.alerts.stream.horizon import Horizon, behind, horizon
 from services.alerts.stream.outlet import KafkaEnds, KafkaOutlet
 from services.alerts.stream.publish import Publisher
@@ -27,6 +29,7 @@ from services.compose.announce import log_raised
 from services.compose.api import application
 from services.compose.cases import calculate, cases_registry, evaluate_keys, evaluated, open_file, recaller
 from services.compose.clock import SystemClock
+from services.compose.notices import Messenger
 from services.distributed.database import AWAY
 from services.distributed.topics import TopicsCheck
 from services.distributed.troubles import TRANSIENT
@@ -57,6 +60,7 @@ class AlertsService:
         environment: Environment,
         rules: Ruleset,
         people: People,
+        notices: Notices | None = None,
     ) -> None:
         self._database, self._rules, self._now, self._people = database, rules, SystemClock().now, people
         self._ending = threading.Event()
@@ -69,6 +73,7 @@ class AlertsService:
         self._registry.register(sweep_collector(lambda: self._sweeper.swept_at))
         self._registry.register(TimestampCollector(*HORIZON, self._horizon))
         self._registry.register(StateCollector("alerts", self.unhealthy, self.unready))
+        self._messenger = Messenger(database, rules, notices, database_now, self._registry)
         self._loops = (
             Loop("核对主题", self._topics.step, ()),
             Loop("整理办件", self.reader.step, READING),
@@ -76,6 +81,7 @@ class AlertsService:
             Loop("到期检查", self._sweeper.step, TRANSIENT),
             Loop("发布提醒", Publisher(database, rules, self._outlet, self._figures_of).step, TRANSIENT),
         )
+        self._watched = (*self._loops, *([self._messenger.loop] if self._messenger.loop is not None else []))
         self.app = self._app()
 
     def start(self) -> None:
@@ -83,16 +89,19 @@ class AlertsService:
             adopt_ruleset(connection, self._rules)
         for loop in self._loops:
             loop.start()
+        self._messenger.start()
         exit_when(self.unhealthy)
 
     def hurry(self) -> None:
         self._ending.set()
         for loop in self._loops:
             loop.hurry()
+        self._messenger.hurry()
 
     def stop(self) -> None:
         for loop in self._loops:
             loop.stop()
+        self._messenger.stop()
         self.reader.close()
         self._outlet.close()
         self._ends.close()
@@ -100,7 +109,7 @@ class AlertsService:
     def unhealthy(self) -> str | None:
         if self._ending.is_set():
             return None
-        for loop in self._loops:
+        for loop in self._watched:
             if loop.stuck():
                 return f"{loop.name} 超过一分钟没有进展"
         if any(self.reader.lag.values()) and time.monotonic() - self.reader.progressed_at > STUCK_SECONDS:
@@ -110,7 +119,7 @@ class AlertsService:
     def unready(self) -> str | None:
         if self._sweeper.rebuilding:
             return "投影正在重建（liuyan rebuild），还不完整"
-        return self._topics.mismatch or next(filter(None, (loop.trouble() for loop in self._loops)), None)
+        return self._topics.mismatch or next(filter(None, (loop.trouble() for loop in self._watched)), None)
 
     def _evaluate_keys(self, connection: Connection, keys: Sequence[str], at: datetime) -> list[Evaluated]:
         return evaluate_keys(histories, connection, keys, self._rules, at)
@@ -141,7 +150,12 @@ class AlertsService:
             behind=behind,
             ending=self._ending.is_set,
         )
-        routes = [*reading_routes(reader), *duty_routes(reader), *health_routes(self.unhealthy, self.unready)]
+        routes = [
+            *reading_routes(reader),
+            *duty_routes(reader),
+            *notice_routes(reader, self._people),
+            *health_routes(self.unhealthy, self.unready),
+        ]
         return application(routes, AWAY, self._people)
 
 

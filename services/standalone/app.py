@@ -7,6 +7,7 @@ from sqlalchemy import Connection, func, select
 from services.alerts.app import Reader, reading_routes
 from services.alerts.duty.routes import duty_routes
 from services.alerts.metrics import FlagDelay
+from services.alerts.notices.routes import notice_routes
 from services.alerts.people.guard import People
 from services.alerts.rooms import Rooms
 from services.compose.api import application
@@ -66,6 +67,7 @@ def create_app(engine: Engine, registry: CollectorRegistry, people: People) -> L
         ),
         *reading_routes(reader),
         *duty_routes(reader),
+        *notice_routes(reader, people),
         *health_routes(engine.unhealthy),
     ]
     return application(routes, people=people)

@@ -86,6 +86,7 @@ def test_the_readmes_and_the_pages_for_users_are_translated() -> None:
         "docs/guarantees.md",
         "docs/kubernetes.md",
         "docs/monitoring.md",
+        "docs/notices.md",
         "docs/operations.md",
         "docs/people.md",
         "docs/rules.md",

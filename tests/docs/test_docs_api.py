@@ -9,7 +9,9 @@ import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
-from services.alerts.journal import Alert, AlertPage
+from services.alerts.journal import AlertPage, Recorded
+from services.alerts.notices.listing import Notice, NoticePage
+from services.alerts.notices.shifts import Shift
 from services.alerts.queries import Summary
 from services.compose.clock import SystemClock
 from services.compose.people import everybody
@@ -40,7 +42,7 @@ def app(rules: Ruleset, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Li
 
 def test_endpoints_are_documented_and_nothing_else(app: Litestar) -> None:
     served = {
-        f"{method} {re.sub(r':str', '', route.path)}"
+        f"{method} {re.sub(r':[a-z]+', '', route.path)}"
         for route in app.routes
         for method in getattr(route, "methods", ())
         if method not in ("OPTIONS", "HEAD")
@@ -110,7 +112,14 @@ def test_the_example_of_a_page_has_the_members_of_the_code() -> None:
 def test_the_example_of_alerts_has_the_members_of_the_code() -> None:
     page = example("`GET /v1/alerts`")
     assert list(page) == list(AlertPage.__struct_fields__)
-    assert list(page["alerts"][0]) == list(Alert.__struct_fields__)  # type: ignore[index]
+    assert list(page["alerts"][0]) == list(Recorded.__struct_fields__)  # type: ignore[index]
+
+
+def test_the_example_of_notices_has_the_members_of_the_code() -> None:
+    page = example("`GET /v1/notices`")
+    assert list(page) == list(NoticePage.__struct_fields__)
+    assert list(page["notices"][0]) == list(Notice.__struct_fields__)  # type: ignore[index]
+    assert set(Shift.__struct_fields__) <= set(spans(section(API, "`GET /v1/shifts`")))
 
 
 def test_the_example_of_figures_has_the_members_of_the_code() -> None:

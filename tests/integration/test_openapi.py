@@ -240,6 +240,7 @@ def with_key(service: Served) -> Callable[[schemathesis.Case], None]:
 
 OPERATIONS = [
     ("POST", "/v1/events"), ("GET", "/v1/cases"), ("GET", "/v1/overdue"), ("GET", "/v1/alerts"), ("GET", "/v1/cases/{platform}/{subject}"),
+    ("GET", "/v1/notices"), ("GET", "/v1/shifts"), ("POST", "/v1/shifts"), ("POST", "/v1/alerts/{alert}/acknowledge"),
     ("GET", "/v1/rates"), ("GET", "/v1/exports/{name}"), ("GET", "/metrics"), ("GET", "/livez"), ("GET", "/readyz"),
 ]  # fmt: skip
 TAKING_NOTHING = ("/metrics", "/livez", "/readyz")

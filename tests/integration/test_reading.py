@@ -527,7 +527,7 @@ def test_every_alert_is_told_the_newest_first_with_how_it_was_cleared(fresh: Ser
     assert told[0] == {
         "key": "zhenkang/a", "platform": "zhenkang", "round": 1, "target": "complete", "rung": "overdue",
         "due_at": "2026-12-30T00:00:00+08:00", "raised_at": "2026-12-30T00:00:00+08:00", "quiet": False,
-        "cleared_at": "2026-12-30T08:00:00+08:00", "clear_reason": "late_evidence",
+        "cleared_at": "2026-12-30T08:00:00+08:00", "clear_reason": "late_evidence", "id": told[0]["id"],
     }  # fmt: skip
 
 
@@ -574,7 +574,8 @@ def test_a_case_tells_the_alerts_of_then_as_they_stood_then(fresh: Served) -> No
     assert both == [both[0]] * 2
     assert told("12-30 07:59:59") == [("due_today", None), ("overdue", None)]
     assert told("12-30 08:00") == [("due_today", "completed"), ("overdue", "late_evidence")]
-    assert fresh.json("/v1/cases/zhenkang/a")["alerts"] == fresh.json("/v1/alerts")["alerts"][::-1]
+    listed = [{name: alert[name] for name in alert if name != "id"} for alert in fresh.json("/v1/alerts")["alerts"]]
+    assert fresh.json("/v1/cases/zhenkang/a")["alerts"] == listed[::-1]
 
 
 # Rates

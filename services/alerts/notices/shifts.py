@@ -84,10 +84,10 @@ def _open_alerts(connection: Connection, platforms: Sequence[str]) -> tuple[int,
 
 
 def list_shifts(connection: Connection, viewer: Viewer, limit: int, cursor: str | None) -> ShiftPage:
-    """Those of the viewer's county and of the city; of the whole city, all."""
+    """Those of the viewer's county alone: the city's tell of all counties. Of the whole city, all."""
     where: list[ColumnElement[bool]] = []
     if viewer.county is not None:
-        where.append((shifts.c.county == viewer.county) | shifts.c.county.is_(None))
+        where.append(shifts.c.county == viewer.county)
     if cursor:
         where.append(shifts.c.id < read_number(read_cursor(cursor)))
     rows = connection.execute(select(shifts).where(*where).order_by(shifts.c.id.desc()).limit(limit + 1)).all()

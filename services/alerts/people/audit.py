@@ -27,6 +27,8 @@ class Action(StrEnum):
     PASSWORD_CHANGED = "password_changed"  # noqa: S105 - a word, no password
     TOKEN_CREATED = "token_created"  # noqa: S105
     TOKEN_REVOKED = "token_revoked"  # noqa: S105
+    ALERT_ACKNOWLEDGED = "alert_acknowledged"
+    SHIFT_HANDED_OVER = "shift_handed_over"
 
 
 ACTIONS = {
@@ -42,6 +44,8 @@ ACTIONS = {
     Action.PASSWORD_CHANGED: "更改密码",
     Action.TOKEN_CREATED: "建立读取令牌",
     Action.TOKEN_REVOKED: "作废读取令牌",
+    Action.ALERT_ACKNOWLEDGED: "确认提醒",
+    Action.SHIFT_HANDED_OVER: "交接班",
 }
 
 
