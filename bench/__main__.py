@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-BENCHES = ("deadline", "replay", "push", "midnight", "scrape", "page", "ingest", "sla", "alerts", "visible")
+BENCHES = ("deadline", "replay", "push", "midnight", "scrape", "page", "ingest", "sla", "alerts", "visible", "notices")
 
 
 def main() -> None:
