@@ -139,12 +139,14 @@ def test_pushing_needs_the_key_and_reading_a_token_or_a_session(document: Any) -
         "key": ("http", "bearer"), "token": ("http", "bearer"), "session": ("apiKey", "cookie"),
     }  # fmt: skip
     needed = {
-        path: [name for each in operation.get("security", []) for name in each]
-        for path, _, operation in operations(document)
+        (path, method): [name for each in operation.get("security", []) for name in each]
+        for path, method, operation in operations(document)
     }
-    assert needed.pop("/v1/events") == ["key"]
-    assert {path for path, names in needed.items() if not names} == {"/livez", "/readyz", "/metrics"}
-    assert {tuple(names) for names in needed.values()} == {(), ("token", "session")}
+    assert needed.pop(("/v1/events", "post")) == ["key"]
+    assert {path for (path, _), names in needed.items() if not names} == {"/livez", "/readyz", "/metrics"}
+    reading = [names for (_, method), names in needed.items() if names and method == "get"]
+    assert {tuple(names) for names in reading} == {("token", "session")}
+    assert {tuple(names) for (_, method), names in needed.items() if method == "post"} == {("session",)}
 
 
 def test_the_limits_of_the_contract_stand_in_the_document(document: Any) -> None:

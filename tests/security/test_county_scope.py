@@ -96,6 +96,12 @@ class Officer:
         fields = None if form is None else form | {"csrf": csrf_of(secret)}
         return ask(self.service.app, method, path, query, headers, fields)
 
+    def by_script(self, method: str, path: str, body: Json) -> Answer:
+        """As a page's own script would, which sends JSON."""
+        secret = self.session()
+        headers = {"Cookie": f"liuyan-session={secret}", "X-CSRF-Token": csrf_of(secret)}
+        return ask(self.service.app, method, path, None, headers, json.dumps(body).encode())
+
 
 def ask(
     app: Litestar,
@@ -103,10 +109,10 @@ def ask(
     path: str,
     query: Json | None = None,
     headers: Json | None = None,
-    form: Json | None = None,
+    form: Json | bytes | None = None,
 ) -> Answer:
-    body = b"" if form is None else urlencode(form).encode()
-    kind = {} if form is None else {"Content-Type": "application/x-www-form-urlencoded"}
+    body = form if isinstance(form, bytes) else urlencode(form or {}).encode()
+    kind = {"Content-Type": "application/x-www-form-urlencoded"} if isinstance(form, dict) else {}
     given = {"Host": "testserver.local", **kind, **(headers or {})}
     scope = {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http", "root_path": "",
@@ -208,7 +214,7 @@ def values(name: str, cursors: list[str]) -> list[str]:
         "holder": [marker(other.slug, "unit"), other.slug], "as_of": ["2022-04-01T00:00:00+08:00"],
         "period": ["2022Q1", "2022-03", "2022"], "category": ["complaint"], "status": ["open", "rejected"],
         "outcome": ["overdue", "late"], "provisional": ["true", "false"], "rung": ["overdue", "escalated-1"],
-        "standing": ["true", "false"], "limit": ["500"],
+        "standing": ["true", "false"], "limit": ["500"], "alert": [str(n) for n in range(1, 61)],
     }  # fmt: skip
     keys = [
         f"late-{other.slug}",
@@ -322,13 +328,17 @@ def test_an_officer_changes_nothing_of_another_county_by_any_route_and_parameter
     service: Served, officer: Officer
 ) -> None:
     def others() -> Any:
-        return {name: rows for name, rows in dump(service.database.file).items() if name not in PEOPLES}
+        tables = {name: rows for name, rows in dump(service.database.file).items() if name not in PEOPLES}
+        own = {COUNTY, f"{COUNTY}/late-{COUNTY}"}  # what they acknowledge and hand over is theirs
+        return tables | {
+            name: [row for row in tables[name] if own.isdisjoint(row)] for name in ("acknowledgements", "shifts")
+        }
 
     before = others()
     walked = [found for found in guarded(service.app) if found[0] != "GET"]
     assert walked
     for method, path, _ in walked:
-        for place in places(path)[:50]:
+        for place in places(path)[:60]:
             other = OTHERS[2]
             form = {
                 "key": f"{other.slug}/late-{other.slug}", "case": f"{other.slug}/late-{other.slug}", "platform": other.slug,
@@ -338,9 +348,13 @@ def test_an_officer_changes_nothing_of_another_county_by_any_route_and_parameter
             assert (
                 ask(service.app, method, place, headers={"Cookie": f"liuyan-session={officer.session()}"}).status == 403
             )
-            answer = officer.by_session(method, place, form=form)
-            assert answer.status < 500
-            assert foreign_in(answer, place + urlencode(form)) == set()
+            scripts: list[Json] = [{"note": "x"}, {"note": "x", "successor": "y"}]
+            for answer in (
+                officer.by_session(method, place, form=form),
+                *(officer.by_script(method, place, body) for body in scripts),
+            ):
+                assert answer.status < 500
+                assert foreign_in(answer, place + urlencode(form)) == set()
     assert others() == before
 
 
@@ -439,3 +453,12 @@ def test_a_token_that_is_revoked_reads_nothing_at_once(service: Served) -> None:
 def test_a_wrong_token_is_not_made_good_by_a_session(officer: Officer, service: Served) -> None:
     headers = {"Authorization": "Bearer lyr_x", "Cookie": f"liuyan-session={officer.session()}"}
     assert ask(service.app, "GET", "/v1/cases", headers=headers).status == 401
+
+
+def test_an_officer_acknowledges_their_own_alerts_and_no_others(officer: Officer, city: Officer) -> None:
+    alerts = json.loads(city.by_token("GET", "/v1/alerts", {"limit": "500"}).text)["alerts"]
+    assert {alert["platform"] for alert in alerts} == set(REGISTRY.slugs)
+    for alert in alerts:
+        answer = officer.by_script("POST", f"/v1/alerts/{alert['id']}/acknowledge", {"note": "已联系"})
+        assert answer.status == (200 if alert["platform"] in OWN else 404), answer.text
+        assert foreign_in(answer, "") == set()

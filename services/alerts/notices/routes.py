@@ -9,7 +9,7 @@ from litestar.params import FromPath, QueryParameter, RawBody
 from msgspec import Struct
 from sqlalchemy import Connection
 
-from services.alerts.app import CountyFilter, Cursor, Limit, Reader, json_response, only_known
+from services.alerts.app import WHO, CountyFilter, Cursor, Limit, Reader, json_response, only_known
 from services.alerts.notices.acknowledging import (
     Acknowledgement,
     NotAllowedError,
@@ -28,6 +28,7 @@ from shared.http import ProblemError, operation, problem, problems, reply
 
 T = TypeVar("T")
 MAX_BODY = 16 * 1024
+BY_SESSION = ("session",)  # a token only reads
 
 
 class Note(Struct, frozen=True, forbid_unknown_fields=True):
@@ -147,13 +148,15 @@ def _body(schema: str) -> dict[str, Any]:
     return {"content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}}
 
 
-_NOTICES = operation({"200": reply("一页通知", "NoticePage"), **problems(400, 401, 503)})
-_SHIFTS = operation({"200": reply("一页交接班记录", "ShiftPage"), **problems(400, 401, 503)})
+_NOTICES = operation({"200": reply("一页通知", "NoticePage"), **problems(400, 401, 503)}, schemes=WHO)
+_SHIFTS = operation({"200": reply("一页交接班记录", "ShiftPage"), **problems(400, 401, 503)}, schemes=WHO)
 _ACKNOWLEDGE = operation(
-    {"200": reply("确认", "Acknowledgement"), **problems(400, 401, 403, 404, 413, 503)}, _body("Note")
+    {"200": reply("确认", "Acknowledgement"), **problems(400, 401, 403, 404, 413, 503)}, _body("Note"), BY_SESSION
 )
 _HAND_OVER = operation(
-    {"200": reply("交接班", "Shift"), **problems(400, 401, 403, 413, 503)}, {**_body("HandOver"), "required": True}
+    {"200": reply("交接班", "Shift"), **problems(400, 401, 403, 413, 503)},
+    {**_body("HandOver"), "required": True},
+    BY_SESSION,
 )
 TYPES = (Acknowledgement, NoticePage, ShiftPage, Shift, Note, HandOver)
 """What these routes answer with, for the document of the API."""
