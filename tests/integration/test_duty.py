@@ -20,6 +20,7 @@ from services.alerts.duty import board as board_module
 from services.alerts.duty import lists, live
 from services.alerts.duty.board import Rate, board, lamp, rate
 from services.alerts.duty.calendar import MADE_UP, REST, year_of
+from services.alerts.duty.charts import whole
 from services.alerts.duty.lists import Wanted, holders, list_due, list_overdue, search
 from services.alerts.duty.live import Pulse
 from services.alerts.duty.pages import span, until
@@ -616,3 +617,12 @@ def test_a_stream_tells_nothing_more_to_whom_may_not_look_any_more(
         return [text async for text in pulse.stream({"zhenkang"}, lambda: next(answers))]
 
     assert asyncio.run(told()) == ["retry: 5000\n\n", ": \n\n"]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "marks"),
+    [([], [0, 1]), ([2], [0, 1, 2]), ([7, 3], [0, 2, 4, 6, 8]), ([50], [0, 10, 20, 30, 40, 50]),
+     ([26_001], [0, 10_000, 20_000, 30_000])],
+)  # fmt: skip
+def test_an_axis_of_what_is_counted_has_few_marks_and_no_fractions(numbers: list[int], marks: list[int]) -> None:
+    assert whole(numbers) == marks

@@ -43,6 +43,7 @@ DASHES: tuple[dict[str, Any], ...] = ({"width": 3}, {"width": 3, "dasharray": "8
 def received_chart(months: Sequence[Line], nonce: str) -> Markup:
     chart = _chart(pygal.Bar, "每月接到留言", nonce)
     chart.x_labels = [line.slug[2:] for line in months]
+    chart.y_labels = whole([line.counts.received for line in months])
     chart.add("接到", [line.counts.received for line in months])
     return _drawn(chart)
 
@@ -64,6 +65,7 @@ def rates_chart(months: Sequence[Line], nonce: str) -> Markup:
 def handling_chart(handling: Handling, nonce: str) -> Markup:
     chart = _chart(pygal.Bar, "办理时间（工作日）", nonce)
     chart.x_labels = [*map(str, range(LONGEST + 1)), f"{LONGEST}+"]
+    chart.y_labels = whole(handling.groups)
     chart.add("件数", [number or None for number in handling.groups])
     return _drawn(chart)
 
@@ -81,6 +83,14 @@ def lines_chart(title: str, lines: Sequence[Line], nonce: str) -> Markup:
     chart.x_labels = labels
     chart.add("按时办结率", [None if rate is None else float(rate) for rate in rates])
     return _drawn(chart)
+
+
+def whole(numbers: Sequence[int]) -> list[int]:
+    """The marks of an axis for what is counted: about five, none of them a fraction."""
+    top = max(numbers, default=0)
+    exponent = 10 ** max(len(str(top // 5)) - 1, 0)
+    step = next((n * exponent for n in (1, 2, 5, 10) if n * exponent * 5 >= top), 10 * exponent)
+    return list(range(0, top + step, step)) if top else [0, 1]
 
 
 def _chart(kind: Any, title: str, nonce: str, **options: Any) -> Any:
