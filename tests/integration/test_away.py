@@ -68,7 +68,8 @@ def test_without_the_database_pushes_go_on_and_reading_is_refused_until_it_is_ba
             until(lambda: statuses("/readyz") == [200, 503], "alerts says that it is not")
             until(lambda: logged("loop_failing"), "both have noticed")
             assert push() == 202
-            answer = client.get(f"{alerts.url()}/v1/cases")
+            token = {"Authorization": "Bearer lyr_0000_who"}  # who asks is not known now, which is no "no"
+            answer = client.get(f"{alerts.url()}/v1/cases", headers=token)
             assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
             assert "数据库没有应答" in answer.json()["detail"]
             assert statuses("/livez") == [200, 200]
