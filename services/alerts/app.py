@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from services.alerts import queries
 from services.alerts.exports import FORMATS, Report, export, report_json
-from services.alerts.journal import Alert, AlertFilters, AlertPage, list_alerts
+from services.alerts.journal import AlertFilters, AlertPage, Recorded, list_alerts
 from services.alerts.people.guard import Looking
 from services.alerts.people.viewer import Viewer
 from services.alerts.queries import MAX_LIMIT, CursorError, Filters, Page, Recall
@@ -51,7 +51,7 @@ class CaseFile(Struct, frozen=True):
     case: Case
     explanation: list[Any]
     events: list[Any]
-    alerts: list[Alert]
+    alerts: list[Recorded]
 
 
 OpenFile = Callable[[Connection, str, datetime], CaseFile | None]

@@ -71,19 +71,19 @@ def list_alerts(
         where.append(tuple_(alerts.c.raised_at, alerts.c.id) < _read(cursor))
     statement = select(alerts).where(*where).order_by(alerts.c.raised_at.desc(), alerts.c.id.desc())
     rows = connection.execute(statement.limit(limit + 1)).all()
-    page = [Recorded(**msgspec.structs.asdict(alert_of(row)), id=row.id) for row in rows[:limit]]
+    page = [_recorded(row) for row in rows[:limit]]
     last = rows[limit - 1] if len(rows) > limit else None
     return AlertPage(page, None if last is None else write_cursor(f"{last.raised_at} {last.id}"))
 
 
-def alerts_of(connection: Connection, key: str, as_of: datetime) -> list[Alert]:
+def alerts_of(connection: Connection, key: str, as_of: datetime) -> list[Recorded]:
     """Those of a case that were raised by then, in order; one that was cleared later is told as it stood then."""
     limit = to_micros(as_of)
     rows: list[Any] = []
     for part in (STANDS, ~STANDS):  # an index for each
         rows += connection.execute(select(alerts).where(alerts.c.key == key, part, alerts.c.raised_at <= limit)).all()
     rows.sort(key=lambda row: (row.raised_at, row.id))
-    return [alert_of(row, limit) for row in rows]
+    return [_recorded(row, limit) for row in rows]
 
 
 def alert_of(row: Any, limit: int | None = None) -> Alert:
@@ -101,6 +101,10 @@ def alert_of(row: Any, limit: int | None = None) -> Alert:
         cleared_at=from_micros(row.cleared_at) if cleared else None,
         clear_reason=row.clear_reason if cleared else None,
     )
+
+
+def _recorded(row: Any, limit: int | None = None) -> Recorded:
+    return Recorded(**msgspec.structs.asdict(alert_of(row, limit)), id=row.id)
 
 
 def _read(cursor: str) -> tuple[int, int]:

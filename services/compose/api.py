@@ -11,7 +11,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 from msgspec import Struct, defstruct
 
 from services.alerts.exports import DEFINITIONS
-from services.alerts.journal import Alert, AlertPage
+from services.alerts.journal import AlertPage, Recorded
 from services.alerts.notices import routes as notice_routes
 from services.alerts.people.guard import DEPENDENCIES, People, SignInNeededError, on_sign_in_needed, protections
 from services.alerts.people.requests import SESSION
@@ -93,7 +93,7 @@ def _schemas() -> dict[str, Any]:
             BatchReceipt,
             Problem,
             CasePage,
-            Alert,
+            Recorded,
             AlertPage,
             Case,
             Explanation,
@@ -123,7 +123,7 @@ def _schemas() -> dict[str, Any]:
                 "as_of": {"type": "string", "format": "date-time"},
                 "explanation": {"type": "array", "items": {"$ref": "#/components/schemas/Explanation"}},
                 "events": {"type": "array", "items": {"type": "object"}},
-                "alerts": {"type": "array", "items": {"$ref": "#/components/schemas/Alert"}},
+                "alerts": {"type": "array", "items": {"$ref": "#/components/schemas/Recorded"}},
             },
             "required": ["as_of", "explanation", "events", "alerts"],
         },

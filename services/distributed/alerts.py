@@ -152,7 +152,7 @@ class AlertsService:
         )
         routes = [
             *reading_routes(reader),
-            *duty_routes(reader),
+            *duty_routes(reader, self._people),
             *notice_routes(reader, self._people),
             *health_routes(self.unhealthy, self.unready),
         ]

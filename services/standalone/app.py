@@ -66,7 +66,7 @@ def create_app(engine: Engine, registry: CollectorRegistry, people: People) -> L
             Door(rules), engine.submit, KeyRing(read_keys).platform_of, Refusals(registry, rules.registry.slugs)
         ),
         *reading_routes(reader),
-        *duty_routes(reader),
+        *duty_routes(reader, people),
         *notice_routes(reader, people),
         *health_routes(engine.unhealthy),
     ]

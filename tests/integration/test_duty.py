@@ -28,6 +28,7 @@ from services.alerts.duty.routes import duty_routes
 from services.alerts.duty.statistics import months_until, statistics
 from services.alerts.people.viewer import Role, Viewer
 from services.compose.api import application
+from services.compose.people import everybody
 from services.sla.rules import evaluate
 from shared.case import Case, Outcome
 from shared.config import parse_registry
@@ -558,8 +559,15 @@ def limited(duty: Served, request: pytest.FixtureRequest) -> Iterator[tuple[str,
     def lasting() -> Callable[[], bool]:
         return lambda: True
 
-    given = {"viewer": Provide(viewer, sync_to_thread=False), "lasting": Provide(lasting, sync_to_thread=False)}
-    pages = Router("/", route_handlers=duty_routes(reader), dependencies=given)
+    def csrf() -> str:
+        return ""
+
+    given = {
+        name: Provide(each, sync_to_thread=False)
+        for name, each in (("viewer", viewer), ("lasting", lasting), ("csrf", csrf))
+    }
+    routes = duty_routes(reader, everybody(duty.database, reader.rules))
+    pages = Router("/", route_handlers=routes, dependencies=given)
     with TestClient(application([pages]), raise_server_exceptions=False) as client:
         yield request.param, client
 

@@ -26,7 +26,8 @@ from services.ingest.examples import EVENTS
 from tests.service import BATCH, SINGLE, Served, assembled, platform_of, served
 
 PAGES = {
-    "/", "/print", "/cases/{platform}/{subject}", "/calendar", "/statistics", "/live", "/static/{version}/{name}",
+    "/", "/print", "/cases/{platform}/{subject}", "/calendar", "/statistics", "/live", "/shifts", "/notices",
+    "/cases/{platform}/{subject}/acknowledge", "/static/{version}/{name}",
     "/sign-in", "/sign-out", "/sign-out/everywhere", "/account", "/account/password",
 }  # fmt: skip
 NOT_DOCUMENTED = PAGES | {"/schema", "/schema/openapi.json", "/schema/{path}"}

@@ -1,6 +1,6 @@
 """What stands on a case's page: what happened, what of it counted, and how each deadline comes about."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +9,8 @@ from msgspec import Struct
 
 from services.alerts.app import CaseFile
 from services.alerts.duty.pages import span, until
+from services.alerts.journal import Recorded
+from services.alerts.notices.acknowledging import Acknowledgement
 from shared.case import Case, Outcome, Round, Status, Verdict
 from shared.rules import Ruleset
 from shared.times import show
@@ -72,6 +74,16 @@ def case_page(file: CaseFile, rules: Ruleset, now: datetime) -> CasePage:
             for number, current in enumerate(case.rounds, 1)
         ),
     )
+
+
+def acknowledged(
+    alerts: Sequence[Recorded], known: Iterable[Acknowledgement]
+) -> tuple[list[Recorded], dict[int, list[Acknowledgement]]]:
+    """The alerts that stand, and by the number of each alert of the case who has acknowledged it, in that order."""
+    seen: dict[int, list[Acknowledgement]] = {alert.id: [] for alert in alerts}
+    for each in known:
+        seen.setdefault(each.alert, []).append(each)
+    return [alert for alert in alerts if alert.cleared_at is None], seen
 
 
 def _standing(case: Case, now: datetime) -> tuple[str, str]:

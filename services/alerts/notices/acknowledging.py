@@ -1,10 +1,11 @@
 """Acknowledging an alert: somebody has seen it, and says what is being done. What is acknowledged is not told again."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, Select, case, exists, func, insert, select
 
 from services.alerts.notices.tables import acknowledgements
 from services.alerts.people.viewer import Viewer
@@ -77,6 +78,20 @@ def acknowledgements_of(connection: Connection, key: str, as_of: datetime | None
         select(acknowledgements).where(*where).order_by(acknowledgements.c.at, acknowledgements.c.id)
     )
     return [Acknowledgement(row.alert, row.key, row.person, row.note, from_micros(row.at)) for row in rows]
+
+
+def acknowledged_cases(connection: Connection, keys: Collection[str]) -> frozenset[str]:
+    """Those of these cases that have standing alerts, all of them acknowledged."""
+    if not keys:
+        return frozenset()
+    return frozenset(row.key for row in connection.execute(standing_of(keys)) if row.acknowledged)
+
+
+def standing_of(keys: Collection[str]) -> Select[Any]:
+    """(key, acknowledged: 1 or 0) of those cases whose alerts stand; of the alerts of these cases alone, by indexes."""
+    seen = exists().where(acknowledgements.c.alert == alerts.c.id)
+    every = func.min(case((seen, 1), else_=0)).label("acknowledged")
+    return select(alerts.c.key, every).where(STANDS, alerts.c.key.in_(sorted(keys))).group_by(alerts.c.key)
 
 
 def checked_note(note: str) -> str:

@@ -1,20 +1,23 @@
 """The notices, read: to whom, about how many alerts, and what became of each."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, select
 
 from services.alerts.notices.digests import title
 from services.alerts.notices.gathering import decode_digest
-from services.alerts.notices.tables import notices
+from services.alerts.notices.tables import PENDING, channels, notices
 from services.alerts.people.viewer import Viewer
 from services.alerts.queries import read_cursor, read_number, write_cursor
-from shared.times import from_micros
+from shared.times import from_micros, to_micros
 
 State = Literal["pending", "sent", "failed"]
 STATES: tuple[State, ...] = ("pending", "sent", "failed")
+RECENT = timedelta(days=3)  # longer than a weekend
+LONG = timedelta(minutes=15)
+MOST_COUNTED = 100
 
 
 class Notice(Struct, frozen=True):
@@ -46,6 +49,43 @@ class NoticeFilters(Struct, frozen=True):
     channel: str | None = None
     county: str | None = None
     state: State | None = None
+
+
+class Trouble(Struct, frozen=True):
+    """`failed`: notices of the last days that did not arrive, `MOST_COUNTED` at most. `waiting`: since when the oldest of those on
+    their way is, if that is long."""
+
+    failed: int
+    waiting: datetime | None
+
+
+def anybody_told(connection: Connection) -> bool:
+    """Whether the running service has channels at all."""
+    return connection.execute(select(channels.c.name).limit(1)).first() is not None
+
+
+def trouble(connection: Connection, viewer: Viewer, now: datetime) -> Trouble | None:
+    """What the one on duty has to know of the notices that they see; None: all arrive, or nobody is told."""
+    if not anybody_told(connection):
+        return None
+    since = connection.execute(oldest_pending(viewer)).scalar()
+    waiting = from_micros(since) if since is not None and since <= to_micros(now - LONG) else None
+    made = connection.execute(last_failed(viewer)).scalars()
+    failed = sum(at >= to_micros(now - RECENT) for at in made)
+    return Trouble(failed, waiting) if failed or waiting else None
+
+
+def oldest_pending(viewer: Viewer) -> Select[Any]:
+    """There is one of each channel and county at most."""
+    found = select(func.min(notices.c.created_at)).where(PENDING)
+    return found if viewer.county is None else found.where(notices.c.county == viewer.county)
+
+
+def last_failed(viewer: Viewer) -> Select[Any]:
+    found = select(notices.c.created_at).where(notices.c.state == literal_column("'failed'"))
+    if viewer.county is not None:
+        found = found.where(notices.c.county == viewer.county)
+    return found.order_by(notices.c.id.desc()).limit(MOST_COUNTED)
 
 
 def list_notices(

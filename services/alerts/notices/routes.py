@@ -7,22 +7,14 @@ import msgspec
 from litestar import Response, get, post
 from litestar.params import FromPath, QueryParameter, RawBody
 from msgspec import Struct
-from sqlalchemy import Connection
 
 from services.alerts.app import WHO, CountyFilter, Cursor, Limit, Reader, json_response, only_known
-from services.alerts.notices.acknowledging import (
-    Acknowledgement,
-    NotAllowedError,
-    NoteError,
-    UnknownAlertError,
-    acknowledge,
-)
+from services.alerts.notices.acknowledging import Acknowledgement, NotAllowedError, NoteError, UnknownAlertError
+from services.alerts.notices.doing import Doing
 from services.alerts.notices.listing import STATES, NoticeFilters, NoticePage, list_notices
-from services.alerts.notices.shifts import Shift, ShiftPage, SuccessorError, hand_over, list_shifts
-from services.alerts.people.audit import Action, record
+from services.alerts.notices.shifts import Shift, ShiftPage, SuccessorError, list_shifts
 from services.alerts.people.guard import Looking, People
 from services.alerts.people.requests import Asked, address_of
-from services.alerts.people.viewer import Viewer
 from services.alerts.queries import CursorError
 from shared.http import ProblemError, operation, problem, problems, reply
 
@@ -45,11 +37,8 @@ class HandOver(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def notice_routes(reader: Reader, people: People) -> list[Any]:
-    registry, writing = reader.rules.registry, people.database.writing
-
-    def recorded(connection: Connection, request: Asked, viewer: Viewer, action: Action, subject: str) -> None:
-        """In the transaction of what they do; by the machine's clock, as everything that is on record of people."""
-        record(connection, people.now(), viewer, action, subject, address_of(request))
+    registry = reader.rules.registry
+    doing = Doing(registry, people, reader.now)
 
     @get("/v1/notices", operation_class=_NOTICES, summary="通知", tags=["查询"], sync_to_thread=True,
          before_request=only_known)  # fmt: skip
@@ -82,9 +71,7 @@ def notice_routes(reader: Reader, people: People) -> list[Any]:
         """已看到这条提醒，并说明正在怎样处理；之后不再重复通知。可以再次确认，每次都会留下。"""
         wanted = _decoded(body or b"{}", Note)
         try:
-            with writing() as connection:
-                found = acknowledge(connection, registry, viewer, alert, wanted.note, reader.now())
-                recorded(connection, request, viewer, Action.ALERT_ACKNOWLEDGED, f"{found.key} {found.alert}")
+            found = doing.acknowledge(viewer, alert, wanted.note, address_of(request))
         except UnknownAlertError as error:
             raise ProblemError(problem(404, "not_found", "没有这条提醒，请核对编号")) from error
         except NotAllowedError as error:
@@ -112,14 +99,9 @@ def notice_routes(reader: Reader, people: People) -> list[Any]:
         """把值班交给下一个人；当时未解除的提醒和逾期的件数一并记下。"""
         wanted = _decoded(body, HandOver)
 
-        def write() -> Shift:
-            with writing() as connection:
-                found = hand_over(connection, registry, viewer, wanted.successor, wanted.note, reader.now())
-                recorded(connection, request, viewer, Action.SHIFT_HANDED_OVER, found.successor)
-                return found
-
+        given = wanted.successor, wanted.note, address_of(request)
         try:
-            return json_response(await asyncio.to_thread(write))
+            return json_response(await asyncio.to_thread(doing.hand_over, viewer, *given))
         except NotAllowedError as error:
             raise ProblemError(problem(403, "forbidden", str(error))) from error
         except SuccessorError as error:

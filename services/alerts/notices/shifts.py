@@ -12,7 +12,8 @@ from services.alerts.people.viewer import Viewer
 from services.alerts.queries import read_cursor, read_number, write_cursor
 from services.alerts.tables import OPEN, STANDS, alerts, cases
 from shared.registry import Registry
-from shared.times import from_micros, to_micros
+from shared.times import from_micros, midnight, to_micros
+from shared.workdays import ONE_DAY
 
 MAX_NAME = 64
 
@@ -35,6 +36,15 @@ class Shift(Struct, frozen=True):
     note: str
 
 
+class OpenNow(Struct, frozen=True):
+    """What is open at this moment: alerts that stand, of them those that nobody acknowledged, cases overdue, cases due today."""
+
+    standing: int
+    unacknowledged: int
+    overdue: int
+    due_today: int
+
+
 class ShiftPage(Struct, frozen=True):
     """Up to `limit` hand-overs, the latest first; `next` is the cursor of the page after, None on the last."""
 
@@ -46,30 +56,46 @@ def hand_over(
     connection: Connection, registry: Registry, viewer: Viewer, successor: str, note: str, now: datetime
 ) -> Shift:
     """The viewer's duty, of their county or of the city. Raises NotAllowedError, SuccessorError or NoteError."""
-    platforms = [p.slug for p in registry if viewer.sees(p.county)]
-    counties = {p.county for p in registry if viewer.sees(p.county)}
-    if not counties or not all(viewer.may_change(county) for county in counties):
+    if not may_hand_over(registry, viewer):
         raise NotAllowedError("您的账号只能查看，不能交接班；请用值班账号")
     name = successor.strip()
     if not name or len(name) > MAX_NAME or not name.isprintable():
         raise SuccessorError(f"接班人须为 1–{MAX_NAME} 个可见的字符")
-    standing, acknowledged = _open_alerts(connection, platforms)
-    late = select(func.count()).where(
-        OPEN, cases.c.platform.in_(platforms), cases.c.due_at <= to_micros(now), ~cases.c.suspended
-    )
+    now_open = open_now(connection, registry, viewer, now)
     found = Shift(
         county=viewer.county,
         person=viewer.person,
         successor=name,
         at=now,
-        standing=standing,
-        unacknowledged=standing - acknowledged,
-        overdue=connection.execute(late).scalar_one(),
+        standing=now_open.standing,
+        unacknowledged=now_open.unacknowledged,
+        overdue=now_open.overdue,
         note=checked_note(note),
     )
     row = {name: getattr(found, name) for name in Shift.__struct_fields__}
     connection.execute(insert(shifts).values({**row, "account": viewer.account, "at": to_micros(now)}))
     return found
+
+
+def may_hand_over(registry: Registry, viewer: Viewer) -> bool:
+    """Whether they have a duty that can be handed over."""
+    counties = {p.county for p in registry if viewer.sees(p.county)}
+    return bool(counties) and all(viewer.may_change(county) for county in counties)
+
+
+def open_now(connection: Connection, registry: Registry, viewer: Viewer, now: datetime) -> OpenNow:
+    """Of what they see, counted; what is paused is neither overdue nor due."""
+    platforms = [p.slug for p in registry if viewer.sees(p.county)]
+    standing, acknowledged = _open_alerts(connection, platforms)
+    running = select(func.count()).where(OPEN, cases.c.platform.in_(platforms), ~cases.c.suspended)
+    instant, today_ends = to_micros(now), to_micros(midnight(now.date() + ONE_DAY))
+    today = (cases.c.due_at > instant, cases.c.due_at <= today_ends, cases.c.due_day == now.date().isoformat())
+    return OpenNow(
+        standing,
+        standing - acknowledged,
+        connection.execute(running.where(cases.c.due_at <= instant)).scalar_one(),
+        connection.execute(running.where(*today)).scalar_one(),
+    )
 
 
 def _open_alerts(connection: Connection, platforms: Sequence[str]) -> tuple[int, int]:

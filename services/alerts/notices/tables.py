@@ -61,6 +61,8 @@ PENDING = notices.c.state == literal_column("'pending'")
 Index(
     "notices_pending", notices.c.channel, notices.c.county, unique=True, sqlite_where=PENDING, postgresql_where=PENDING
 )
+Index("notices_state", notices.c.state, notices.c.id)
+Index("notices_county", notices.c.county, notices.c.state, notices.c.id)
 
 told = Table(
     "notice_alerts",
@@ -105,3 +107,4 @@ shifts = Table(
     comment="each time that the duty was handed over, and what was open",
 )
 Index("shifts_at", shifts.c.at)
+Index("shifts_county", shifts.c.county, shifts.c.id)
