@@ -19,14 +19,20 @@ from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import QueryParameter
 from litestar.routes import HTTPRoute
+from sqlalchemy import insert
 
+from services.alerts.notices.acknowledging import acknowledge_case
+from services.alerts.notices.digests import make_digest, make_part
+from services.alerts.notices.gathering import encode_digest, set_up
+from services.alerts.notices.shifts import hand_over
+from services.alerts.notices.tables import notices
 from services.alerts.people.guard import PUBLIC
 from services.alerts.people.requests import csrf_of
 from services.alerts.people.sessions import start_session
 from services.alerts.people.tokens import create_token
-from services.alerts.people.viewer import Role
+from services.alerts.people.viewer import Role, Viewer
 from shared.deployment import load_ruleset
-from shared.times import isoformat
+from shared.times import isoformat, to_micros
 from tests.peoplekit import Hands, account, add, signing_in
 from tests.service import AS_OF, Json, Served, dump
 
@@ -43,7 +49,17 @@ def marker(slug: str, where: str) -> str:
     return f"QZ{slug}{where}ZQ"
 
 
-WHERES = ("title", "content", "reply", "reason", "unit", "note")
+WRITTEN = {
+    "/cases/{platform}/{subject}/acknowledge": {"note": "看过"},
+    "/v1/alerts/{alert}/acknowledge": {"note": "看过"},
+    "/shifts": {"successor": "赵六", "note": "两件"},
+    "/v1/shifts": {"successor": "赵六", "note": "两件"},
+    "/sign-out": {},
+    "/sign-out/everywhere": {},
+    "/account/password": {"present": "x", "new": "x", "again": "x"},
+}
+"""What each route takes that changes something: with it the route does what it is there for."""
+WHERES = ("title", "content", "reply", "reason", "unit", "note", "person")
 
 
 def story(slug: str) -> list[Json]:
@@ -69,6 +85,23 @@ def story(slug: str) -> list[Json]:
     ]
 
 
+def desk_of(service: Served, slug: str, county: str) -> None:
+    """What people of the county wrote: an acknowledgement, a hand-over, and a notice that did not arrive."""
+    somebody = Viewer("x", marker(slug, "person"), Role.COUNTY, county)
+    digest = make_digest(
+        county, REGISTRY.county_names[county], AS_OF, [make_part("raised", {("overdue", None): 1}, [])], {}
+    )
+    failed = {
+        "message": f"msg_{slug}", "channel": "hook", "county": county, "alerts": 1, "content": encode_digest(digest).decode(),
+        "state": "failed", "attempts": 1, "created_at": to_micros(AS_OF), "error": marker(slug, "reason"),
+    }  # fmt: skip
+    with service.database.writing() as connection:
+        given = connection, REGISTRY, somebody
+        assert acknowledge_case(*given, f"{slug}/late-{slug}", marker(slug, "note"), AS_OF)
+        hand_over(*given, marker(slug, "unit"), marker(slug, "note"), AS_OF)
+        connection.execute(insert(notices).values(failed))
+
+
 class Answer(NamedTuple):
     status: int
     headers: dict[str, str]
@@ -90,17 +123,21 @@ class Officer:
     def by_token(self, method: str, path: str, query: Json | None = None) -> Answer:
         return ask(self.service.app, method, path, query, {"Authorization": f"Bearer {self.token}"})
 
+    def by_script(self, method: str, path: str, body: Json) -> Answer:
+        """As a script of our own pages would, with a body in JSON."""
+        secret = self.session()
+        headers = {
+            "Cookie": f"liuyan-session={secret}",
+            "X-CSRF-Token": csrf_of(secret),
+            "Content-Type": "application/json",
+        }
+        return ask(self.service.app, method, path, None, headers, body=json.dumps(body).encode())
+
     def by_session(self, method: str, path: str, query: Json | None = None, form: Json | None = None) -> Answer:
         secret = self.session()
         headers = {"Cookie": f"liuyan-session={secret}", "Accept": "text/html"}
         fields = None if form is None else form | {"csrf": csrf_of(secret)}
         return ask(self.service.app, method, path, query, headers, fields)
-
-    def by_script(self, method: str, path: str, body: Json) -> Answer:
-        """As a page's own script would, which sends JSON."""
-        secret = self.session()
-        headers = {"Cookie": f"liuyan-session={secret}", "X-CSRF-Token": csrf_of(secret)}
-        return ask(self.service.app, method, path, None, headers, json.dumps(body).encode())
 
 
 def ask(
@@ -109,10 +146,11 @@ def ask(
     path: str,
     query: Json | None = None,
     headers: Json | None = None,
-    form: Json | bytes | None = None,
+    form: Json | None = None,
+    body: bytes = b"",
 ) -> Answer:
-    body = form if isinstance(form, bytes) else urlencode(form or {}).encode()
-    kind = {"Content-Type": "application/x-www-form-urlencoded"} if isinstance(form, dict) else {}
+    body = body if form is None else urlencode(form).encode()
+    kind = {} if form is None else {"Content-Type": "application/x-www-form-urlencoded"}
     given = {"Host": "testserver.local", **kind, **(headers or {})}
     scope = {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http", "root_path": "",
@@ -156,6 +194,10 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with signing_in(tmp_path_factory.mktemp("scope") / "liuyan.db", hands) as found:
         for platform in REGISTRY:
             found.push(*story(platform.slug))
+            desk_of(found, platform.slug, platform.county)
+        with found.database.writing() as connection:
+            hand_over(connection, REGISTRY, Viewer("x", "市里", Role.CITY), marker(OTHERS[0].slug, "unit"), "", AS_OF)
+            set_up(connection, ["hook"])
         add(
             found.database,
             account("officer", Role.COUNTY, COUNTY),
@@ -214,7 +256,8 @@ def values(name: str, cursors: list[str]) -> list[str]:
         "holder": [marker(other.slug, "unit"), other.slug], "as_of": ["2022-04-01T00:00:00+08:00"],
         "period": ["2022Q1", "2022-03", "2022"], "category": ["complaint"], "status": ["open", "rejected"],
         "outcome": ["overdue", "late"], "provisional": ["true", "false"], "rung": ["overdue", "escalated-1"],
-        "standing": ["true", "false"], "limit": ["500"], "alert": [str(n) for n in range(1, 61)],
+        "standing": ["true", "false"], "limit": ["500"], "state": ["pending", "sent", "failed"],
+        "alert": [str(number) for number in range(1, 101)],
     }  # fmt: skip
     keys = [
         f"late-{other.slug}",
@@ -230,10 +273,10 @@ def places(path: str) -> list[str]:
     """The path with everything of other counties in its parameters."""
     if "{" not in path:
         return [path]
-    if path.endswith("/cases/{platform}/{subject}"):
+    start, of_a_case, end = path.partition("/cases/{platform}/{subject}")
+    if of_a_case:
         subjects = ("late", "refused", "closed", "fresh", "none")
-        start = path.removesuffix("{platform}/{subject}")
-        return [f"{start}{p.slug}/{subject}-{p.slug}" for p in OTHERS for subject in subjects]
+        return [f"{start}/cases/{p.slug}/{subject}-{p.slug}{end}" for p in OTHERS for subject in subjects]
     names = re.findall(r"{(\w+)(?::\w+)?}", path)
     exports = ["2022Q1.csv", "2022Q1.json", "2022.csv", "2022-03.json"]
     every = [exports if name == "name" else values(name, []) for name in names]
@@ -260,7 +303,7 @@ def queries(handler: HTTPRouteHandler, cursors: list[str]) -> list[Json]:
 def cursors(city: Officer) -> list[str]:
     """Those that the city's officer is given, through every page of every list."""
     found: list[str] = []
-    for path in ("/v1/cases", "/v1/overdue", "/v1/alerts"):
+    for path in ("/v1/cases", "/v1/overdue", "/v1/alerts", "/v1/shifts", "/v1/notices"):
         cursor: str | None = ""
         while cursor is not None:
             page = json.loads(city.by_token("GET", path, {"limit": "3"} | ({"cursor": cursor} if cursor else {})).text)
@@ -328,34 +371,62 @@ def test_an_officer_changes_nothing_of_another_county_by_any_route_and_parameter
     service: Served, officer: Officer
 ) -> None:
     def others() -> Any:
-        tables = {name: rows for name, rows in dump(service.database.file).items() if name not in PEOPLES}
-        own = {COUNTY, f"{COUNTY}/late-{COUNTY}"}  # what they acknowledge and hand over is theirs
-        return tables | {
-            name: [row for row in tables[name] if own.isdisjoint(row)] for name in ("acknowledgements", "shifts")
+        """Everything but what they may do: their own acknowledgements, and handing over their own duty."""
+        own = [f"{slug}/" for slug in OWN]
+        return {
+            name: [
+                row
+                for row in rows
+                if not (name == "shifts" and row[1] == COUNTY)
+                and not (name == "acknowledgements" and str(row[2]).startswith(tuple(own)))
+            ]
+            for name, rows in dump(service.database.file).items()
+            if name not in PEOPLES
         }
 
-    before = others()
+    before, whole = others(), dump(service.database.file)
     walked = [found for found in guarded(service.app) if found[0] != "GET"]
-    assert walked
+    assert {path for _, path, _ in walked} == set(WRITTEN), "what does a new route take?"
     for method, path, _ in walked:
-        for place in places(path)[:60]:
+        for place in places(path)[:100]:
             other = OTHERS[2]
             form = {
                 "key": f"{other.slug}/late-{other.slug}", "case": f"{other.slug}/late-{other.slug}", "platform": other.slug,
-                "county": other.county, "subject": f"late-{other.slug}", "alert": "1", "id": "1", "note": "x",
+                "county": other.county, "subject": f"late-{other.slug}", "alert": "1", "id": "1", "note": "x", **WRITTEN[path],
             }  # fmt: skip
             assert officer.by_token(method, place).status == 403, "a token only reads"
             assert (
                 ask(service.app, method, place, headers={"Cookie": f"liuyan-session={officer.session()}"}).status == 403
             )
-            scripts: list[Json] = [{"note": "x"}, {"note": "x", "successor": "y"}]
             for answer in (
                 officer.by_session(method, place, form=form),
-                *(officer.by_script(method, place, body) for body in scripts),
+                officer.by_script(method, place, WRITTEN[path]),
             ):
                 assert answer.status < 500
                 assert foreign_in(answer, place + urlencode(form)) == set()
     assert others() == before
+    after = dump(service.database.file)
+    assert len(after["shifts"]) == len(whole["shifts"]) + 2, "their own, by the page and by the API"
+    assert len(after["acknowledgements"]) > len(whole["acknowledgements"]), "of their own alerts"
+
+
+def test_an_auditor_changes_nothing_by_any_route(service: Served) -> None:
+    def everything() -> Any:
+        return {name: rows for name, rows in dump(service.database.file).items() if name not in PEOPLES}
+
+    before = everything()
+    for name in ("auditor", "watcher"):
+        auditor = Officer(service, name, Hands())
+        for method, path, _ in guarded(service.app):
+            if method == "GET" or path.startswith(("/account", "/sign-out")):  # their own
+                continue
+            for place in (*places(path)[:60], path.format(platform=COUNTY, subject=f"late-{COUNTY}", alert=1)):
+                answers = (
+                    auditor.by_session(method, place, form=WRITTEN[path]),
+                    auditor.by_script(method, place, WRITTEN[path]),
+                )
+                assert {answer.status for answer in answers} <= {400, 403, 404}, place
+    assert everything() == before
 
 
 # What they do get
