@@ -1,6 +1,7 @@
 """What stands on a case's page: what happened, what of it counted, and how each deadline comes about."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -56,6 +57,24 @@ class CasePage(Struct, frozen=True):
     passes: tuple[Pass, ...]
 
 
+class Said(Struct, frozen=True):
+    """What somebody said when they acknowledged so many alerts at once."""
+
+    person: str
+    at: datetime
+    note: str
+    alerts: int
+
+
+class Seen(Struct, frozen=True):
+    """The alerts that stand, how many of them nobody has seen, and who has seen each alert of the case, by its number."""
+
+    standing: tuple[Recorded, ...]
+    by: Mapping[int, Sequence[Acknowledgement]]
+    unseen: int
+    said: tuple[Said, ...]
+
+
 def case_page(file: CaseFile, rules: Ruleset, now: datetime) -> CasePage:
     case = file.case
     reasons = {ignored.id: REASONS[ignored.reason] for ignored in case.ignored}
@@ -76,14 +95,16 @@ def case_page(file: CaseFile, rules: Ruleset, now: datetime) -> CasePage:
     )
 
 
-def acknowledged(
-    alerts: Sequence[Recorded], known: Iterable[Acknowledgement]
-) -> tuple[list[Recorded], dict[int, list[Acknowledgement]]]:
-    """The alerts that stand, and by the number of each alert of the case who has acknowledged it, in that order."""
-    seen: dict[int, list[Acknowledgement]] = {alert.id: [] for alert in alerts}
+def seen_alerts(alerts: Sequence[Recorded], known: Iterable[Acknowledgement]) -> Seen:
+    """`known`: all acknowledgements of the case, in their order."""
+    by: dict[int, list[Acknowledgement]] = {alert.id: [] for alert in alerts}
+    said: Counter[tuple[str, datetime, str]] = Counter()
     for each in known:
-        seen.setdefault(each.alert, []).append(each)
-    return [alert for alert in alerts if alert.cleared_at is None], seen
+        by.setdefault(each.alert, []).append(each)
+        said[each.person, each.at, each.note] += 1
+    standing = tuple(alert for alert in alerts if alert.cleared_at is None)
+    unseen = sum(not by[alert.id] for alert in standing)
+    return Seen(standing, by, unseen, tuple(Said(*what, number) for what, number in said.items()))
 
 
 def _standing(case: Case, now: datetime) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from services.alerts.app import CaseFile, Reader, only_known
 from services.alerts.duty.asking import Chosen, County, Cursor, address, one_of, place_of
-from services.alerts.duty.case import acknowledged, case_page
+from services.alerts.duty.case import case_page, seen_alerts
 from services.alerts.duty.pages import PageError, render
 from services.alerts.notices.acknowledging import (
     MAX_NOTE,
@@ -65,7 +65,7 @@ def desk_pages(reader: Reader, people: People) -> list[Any]:
             ("承办", registry.holder_name(case.holder) if case.holder else "—"),
             ("评价", f"{case.rating} 分" if case.rating else "—"),
         ]
-        standing, seen = acknowledged(file.alerts, known)
+        seen = seen_alerts(file.alerts, known)
         return render(
             "case.html",
             here,
@@ -73,8 +73,10 @@ def desk_pages(reader: Reader, people: People) -> list[Any]:
             rules=rules,
             page=case_page(file, rules, here.now),
             facts=facts,
-            standing=standing,
-            acknowledgements=seen,
+            standing=seen.standing,
+            acknowledgements=seen.by,
+            unseen=seen.unseen,
+            said=seen.said,
             may=viewer.may_change(registry.county(platform)),
             csrf=csrf,
             trouble=trouble,
