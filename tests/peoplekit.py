@@ -120,7 +120,7 @@ def csrf_in(page: str) -> str:
 
 
 def action_of(page: str, fields: Mapping[str, str]) -> str:
-    for action, body in re.findall(r'<form method="post" action="([^"]+)">(.*?)</form>', page, re.DOTALL):
+    for action, body in re.findall(r'<form method="post" action="([^"]+)"[^>]*>(.*?)</form>', page, re.DOTALL):
         if set(fields) <= set(re.findall(r'name="(\w+)"', body)):
             return str(action)
     raise AssertionError(f"no form with {fields} in {page}")

@@ -6,12 +6,18 @@ import pytest
 from sqlalchemy import Executable
 from sqlalchemy.dialects import sqlite
 
+from services.alerts.notices.acknowledging import standing_of
+from services.alerts.notices.listing import last_failed, oldest_pending
+from services.alerts.notices.shifts import last_shift
+from services.alerts.people.viewer import Role, Viewer
 from services.alerts.queries import keys_of_months, stale_cases
 from shared.rules import Ruleset
 from tests.builders import at, event
 from tests.enginekit import Deck, deck
 
 NOW = at("2022-04-11 00:00")
+CITY = Viewer("c", "李四", Role.CITY)
+OFFICER = Viewer("z", "张三", Role.COUNTY, "zhenkang")
 MONTHS = ["2022-01", "2022-02", "2022-03"]
 QUERIES = {
     "standings_now": (stale_cases(MONTHS, NOW), {"cases_wake"}),
@@ -42,3 +48,24 @@ def test_figures_read_only_what_they_count(rules: Ruleset, name: str) -> None:
     assert reading
     assert not [step for step in reading if step.startswith("SCAN") and "INDEX cases_ahead" not in step], steps
     assert {index for step in reading for index in indexes if index in step} == indexes, steps
+
+
+DESK = {
+    "alerts of the cases on a page": (
+        standing_of([f"zhenkang/s{n}" for n in range(20)]),
+        {"alerts_once", "acknowledgements_alert"},
+    ),
+    "notices that wait": (oldest_pending(CITY), {"notices_state"}),
+    "notices that failed": (last_failed(CITY), {"notices_state"}),
+    "notices of a county that failed": (last_failed(OFFICER), {"notices_county"}),
+    "who has duty in a county": (last_shift("zhenkang"), {"shifts_county"}),
+}
+
+
+@pytest.mark.parametrize("name", DESK)
+def test_the_board_asks_indexes_about_alerts_notices_and_duty(rules: Ruleset, name: str) -> None:
+    statement, indexes = DESK[name]
+    with deck(rules, NOW) as found:
+        steps = plan(found, statement)
+    assert not [step for step in steps if step.startswith("SCAN") and " INDEX " not in step], steps
+    assert {index for step in steps for index in indexes if index in step} == indexes, steps

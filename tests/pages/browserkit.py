@@ -6,6 +6,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
@@ -59,8 +60,8 @@ def listening(service: Served) -> Iterator[str]:
 
 
 @contextmanager
-def page_of(found: Browser, width: str = "desktop", script: bool = True, missing: bool = False) -> Iterator[Page]:
-    """A page whose every error and refused resource is one of the test: at the end there were none. `missing`: but a 404."""
+def page_of(found: Browser, width: str = "desktop", script: bool = True, refused: int | None = None) -> Iterator[Page]:
+    """A page whose every error and refused resource is one of the test: at the end there were none. `refused`: but one of that status."""
     context = found.new_context(
         viewport={"width": WIDTHS[width], "height": 800}, java_script_enabled=script, locale="zh-CN"
     )
@@ -68,7 +69,10 @@ def page_of(found: Browser, width: str = "desktop", script: bool = True, missing
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-    allowed = ["Failed to load resource: the server responded with a status of 404 (Not Found)"] if missing else []
+    allowed = []
+    if refused is not None:
+        phrase = HTTPStatus(refused).phrase
+        allowed = [f"Failed to load resource: the server responded with a status of {refused} ({phrase})"]
     page.on("dialog", lambda dialog: (wrong.append(f"dialog {dialog.message}"), dialog.dismiss()))
     try:
         yield page

@@ -9,9 +9,20 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from litestar.testing import TestClient
 from playwright.sync_api import Browser, Page, expect
+from sqlalchemy import insert
 
+from services.alerts.notices.digests import make_digest, make_part
+from services.alerts.notices.gathering import encode_digest, set_up
+from services.alerts.notices.shifts import hand_over
+from services.alerts.notices.tables import notices
+from services.alerts.people.guard import People
+from services.alerts.people.viewer import Role, Viewer
 from services.compose.demo.quarter import AS_OF, quarter_events
+from services.standalone.database import Database
+from shared.rules import Ruleset
+from shared.times import to_micros
 from tests.pages.browserkit import WIDTHS, browser, listening, page_of
+from tests.peoplekit import PASSWORD, QUICK, Hands, account, add
 from tests.service import PATIENCE, Served, assembled, platform_of
 
 pytestmark = pytest.mark.slow
@@ -25,6 +36,8 @@ PAGES = {
     "calculator": "/calendar?year=2026&received=2026-02-13T17:00&category=simple_inquiry&platform=zhenkang",
     "case": "/cases/zhenkang/zk-2022-0015",
     "search": "/?q=公路",
+    "shifts": "/shifts",
+    "notices": "/notices",
     "message": "/cases/zhenkang/nothing",
 }
 
@@ -54,6 +67,38 @@ def quarter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, 
         push_quarter(service)
         with listening(service) as url:
             yield service, url
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, str]]:
+    """The same, for whoever signs in: li, of 镇康县; zhang, of the city; shenji, who only reads."""
+
+    def people(database: Database, rules: Ruleset) -> People:
+        return People(database, rules.registry, Hands(), passwords=QUICK)
+
+    with assembled(tmp_path_factory.mktemp("guarded") / "guarded.db", AS_OF, people_of=people) as service:
+        push_quarter(service)
+        add(service.database, account("li", Role.COUNTY, "zhenkang"), account("zhang"), account("shenji", Role.AUDITOR))
+        with service.database.writing() as connection:
+            set_up(connection, ["hook"])
+            county = Viewer("x", "赵六", Role.COUNTY, "zhenkang")
+            hand_over(connection, service.engine.rules.registry, county, "李四", "两件待回电\n一件待答复", AS_OF)
+            digest = make_digest("zhenkang", "镇康县", AS_OF, [make_part("raised", {("overdue", None): 2}, [])], {})
+            failed = {
+                "message": "msg_1", "channel": "hook", "county": "zhenkang", "alerts": 2, "state": "failed", "attempts": 1,
+                "content": encode_digest(digest).decode(), "created_at": to_micros(AS_OF), "error": "对方答 404",
+            }  # fmt: skip
+            connection.execute(insert(notices).values(failed))
+        with listening(service) as url:
+            yield service, url
+
+
+def sign_in(page: Page, url: str, name: str) -> None:
+    page.goto(url)
+    page.get_by_label("账号").fill(name)
+    page.get_by_label("密码").fill(PASSWORD)
+    page.get_by_role("button", name="登录").click()
+    expect(page.get_by_role("heading", name="现在的情况")).to_be_visible()
 
 
 def event(subject: str, name: str, time: str, platform: str = "zhenkang", **data: Any) -> dict[str, Any]:
@@ -179,12 +224,80 @@ def test_a_keyboard_is_enough(chrome: Browser, quarter: tuple[Served, str]) -> N
         assert {"county", "category", "holder", "q", "查找"} <= reached
 
 
+@pytest.mark.parametrize("script", [True, False])
+def test_a_shift_from_signing_in_to_signing_out(script: bool, chrome: Browser, guarded: tuple[Served, str]) -> None:
+    _, url = guarded
+    with page_of(chrome, script=script) as page:
+        sign_in(page, url, "li")
+        expect(page.get_by_text(re.compile("值班：李四|值班：王五"))).to_be_visible()
+        late = page.get_by_role("region", name=re.compile("逾期未办结")).get_by_role("table")
+        waiting = late.get_by_role("row").filter(has=page.get_by_role("link")).filter(has_not_text="已确认")
+        row = waiting.first
+        title = row.get_by_role("link").inner_text()
+        row.get_by_role("link").click()
+        expect(page.get_by_text(re.compile("逾期未办结：.* 到期，已逾期"))).to_be_visible()
+        expect(page.get_by_role("table", name=re.compile("办结时限：.* 起算")).get_by_text("到期").last).to_be_visible()
+        expect(page.get_by_role("heading", name=re.compile("有效的提醒，.* 条尚未确认"))).to_be_visible()
+        page.get_by_label("说明").fill("已电话联系承办单位\n今天答复")
+        page.get_by_role("button", name="确认").click()
+        expect(page.get_by_role("heading", name="有效的提醒，均已确认")).to_be_visible()
+        expect(page.get_by_role("listitem").filter(has_text="已电话联系承办单位")).to_contain_text("li某")
+        page.get_by_role("link", name="值班", exact=True).first.click()
+        marked = late.get_by_role("row").filter(has=page.get_by_role("link", name=title))
+        expect(marked).to_contain_text("已确认")
+        page.get_by_role("link", name="交接班").first.click()
+        page.get_by_label("接班人").fill("王五")
+        page.get_by_label("说明").fill("一件待答复")
+        page.get_by_role("button", name="交班").click()
+        expect(page.get_by_role("definition").filter(has_text="王五")).to_contain_text("接班")
+        expect(page.get_by_role("row").filter(has_text="一件待答复").first).to_contain_text("li某")
+        page.get_by_role("link", name="值班", exact=True).first.click()
+        expect(page.get_by_text("值班：王五")).to_be_visible()
+        page.get_by_role("link", name="li某").click()
+        page.get_by_role("button", name="退出", exact=True).click()
+        expect(page.get_by_role("heading", name="登录")).to_be_visible()
+        page.goto(f"{url}/shifts")
+        expect(page.get_by_role("heading", name="登录")).to_be_visible()
+
+
+def test_what_cannot_be_kept_can_be_mended_on_the_spot(chrome: Browser, guarded: tuple[Served, str]) -> None:
+    """The field counts as the browser does: what it lets through may still be refused, and is then not lost."""
+    _, url = guarded
+    with page_of(chrome, refused=400) as page:
+        sign_in(page, url, "zhang")
+        page.goto(f"{url}/shifts")
+        page.get_by_label("接班人").fill("赵\u202e六")
+        page.get_by_label("说明").fill("写了很久的")
+        page.get_by_role("button", name="交班").click()
+        expect(page.get_by_role("alert")).to_contain_text("接班人须为")
+        expect(page.get_by_label("说明")).to_have_value("写了很久的")
+        page.get_by_label("接班人").fill("赵六")
+        page.get_by_role("button", name="交班").click()
+        expect(page.get_by_role("definition").filter(has_text="赵六")).to_be_visible()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(
+    "path", ["/", "/cases/zhenkang/zk-2022-0015", "/shifts", "/notices", "/notices?state=failed", "/account"]
+)
+def test_axe_finds_nothing_serious_where_one_signs_in_and_acts(
+    chrome: Browser, guarded: tuple[Served, str], path: str, width: str
+) -> None:
+    _, url = guarded
+    with page_of(chrome, width) as page:
+        page.goto(url)
+        check(page)
+        sign_in(page, url, "zhang")
+        page.goto(url + path)
+        check(page)
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", PAGES)
 def test_axe_finds_nothing_serious_and_nothing_sticks_out(
     chrome: Browser, quarter: tuple[Served, str], name: str, width: str
 ) -> None:
-    with page_of(chrome, width, missing=name == "message") as page:
+    with page_of(chrome, width, refused=404 if name == "message" else None) as page:
         page.goto(quarter[1] + PAGES[name])
         check(page)
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, exists, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Select, exists, func, insert, select
 
 from services.alerts.notices.acknowledging import NotAllowedError, checked_note
 from services.alerts.notices.tables import acknowledgements, shifts
@@ -123,9 +124,13 @@ def list_shifts(connection: Connection, viewer: Viewer, limit: int, cursor: str 
 
 def on_duty(connection: Connection, county: str | None) -> Shift | None:
     """The latest hand-over of the county (None: of the city): its successor has duty."""
-    own = shifts.c.county.is_(None) if county is None else shifts.c.county == county
-    row = connection.execute(select(shifts).where(own).order_by(shifts.c.id.desc()).limit(1)).first()
+    row = connection.execute(last_shift(county)).first()
     return None if row is None else _shift(row)
+
+
+def last_shift(county: str | None) -> Select[Any]:
+    own = shifts.c.county.is_(None) if county is None else shifts.c.county == county
+    return select(shifts).where(own).order_by(shifts.c.id.desc()).limit(1)
 
 
 def _shift(row: object) -> Shift:
