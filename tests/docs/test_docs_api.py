@@ -50,7 +50,7 @@ def test_endpoints_are_documented_and_nothing_else(app: Litestar) -> None:
     titles = re.findall(r"^### (.*`.*)$", API, re.MULTILINE)
     documented = {span for title in titles for span in re.findall(r"`([A-Z]+ /[^`]*)`", title)}
     pages = [span for row in tables(section(read("docs/duty-page.md"), "Pages"))[0] for span in spans(row[0])]
-    assert documented | {f"GET {address}" for address in pages} == served
+    assert documented | {page if " " in page else f"GET {page}" for page in pages} == served
 
 
 def test_query_parameters_are_documented(app: Litestar) -> None:

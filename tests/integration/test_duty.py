@@ -26,7 +26,9 @@ from services.alerts.duty.live import Pulse
 from services.alerts.duty.pages import span, until
 from services.alerts.duty.routes import duty_routes
 from services.alerts.duty.statistics import months_until, statistics
+from services.alerts.notices.acknowledging import acknowledge_case
 from services.alerts.people.viewer import Role, Viewer
+from services.alerts.tables import alerts
 from services.compose.api import application
 from services.compose.people import everybody
 from services.sla.rules import evaluate
@@ -261,6 +263,15 @@ def test_a_stream_is_told_of_its_own_platforms_only(full: Deck) -> None:
     assert before.of({"gengma"}) != after.of({"gengma"})
     full.sweep(NOW + timedelta(days=30))
     assert pulse.read().of({"zhenkang"}) != after.of({"zhenkang"}), "what falls due is a change as well"
+    fallen = pulse.read()
+    with full.database.writing() as connection:
+        officer = Viewer("z", "张三", Role.COUNTY, "zhenkang")
+        key = next(
+            str(row["key"]) for row in full.read(alerts) if row["platform"] == "zhenkang" and not row["cleared_at"]
+        )
+        assert acknowledge_case(connection, full.rules.registry, officer, key, "", NOW)
+    assert pulse.read().of({"zhenkang"}) != fallen.of({"zhenkang"}), "an alert that somebody acknowledges"
+    assert pulse.read().of({"gengma"}) == fallen.of({"gengma"})
     tomorrow = Pulse(full.database.reading, lambda: NOW + timedelta(days=1), lambda: False)
     assert tomorrow.read().of(()) != before.of(()), "so is another day"
 

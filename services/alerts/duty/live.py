@@ -14,6 +14,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from services.alerts.notices.tables import acknowledgements
 from services.alerts.tables import alerts, event_counts
 from shared.http import busy
 
@@ -21,13 +22,13 @@ LOOK_SECONDS = 1.0
 BEAT_SECONDS = 15.0  # a comment, so that a connection that is gone is noticed
 STREAM_SECONDS = 600.0  # the page comes back by itself
 MOST_STREAMS = 200
-NEWEST_ALERTS = 500
+NEWEST = 500
 
-Version = tuple[int, int]
+Version = tuple[int, int, int]
 
 
 class Seen(Struct, frozen=True):
-    """What a look at the database found: the day, and per platform its number of events and its newest alert."""
+    """What a look at the database found: the day, and per platform its number of events, its newest alert and acknowledgement."""
 
     day: str
     platforms: Mapping[str, Version]
@@ -49,6 +50,7 @@ class Pulse:
         self._looking = asyncio.Lock()
         self._looked_at = float("-inf")
         self._alerts: dict[str, int] = {}
+        self._acknowledgements: dict[str, int] = {}
         self._seen = Seen("", {})
         self._streams = 0
 
@@ -57,11 +59,18 @@ class Pulse:
             counts = select(event_counts.c.platform, func.sum(event_counts.c.events).label("events"))
             rows = connection.execute(counts.group_by(event_counts.c.platform))
             events = {row.platform: int(row.events) for row in rows}
-            newest = select(alerts.c.platform, alerts.c.id).order_by(alerts.c.id.desc()).limit(NEWEST_ALERTS)
+            newest = select(alerts.c.platform, alerts.c.id).order_by(alerts.c.id.desc()).limit(NEWEST)
             for row in connection.execute(newest):
                 self._alerts[row.platform] = max(self._alerts.get(row.platform, 0), row.id)
-        known = events.keys() | self._alerts.keys()
-        versions = {slug: (events.get(slug, 0), self._alerts.get(slug, 0)) for slug in known}
+            kept = select(acknowledgements.c.key, acknowledgements.c.id).order_by(acknowledgements.c.id.desc())
+            for row in connection.execute(kept.limit(NEWEST)):
+                slug = row.key.partition("/")[0]
+                self._acknowledgements[slug] = max(self._acknowledgements.get(slug, 0), row.id)
+        known = events.keys() | self._alerts.keys() | self._acknowledgements.keys()
+        versions = {
+            slug: (events.get(slug, 0), self._alerts.get(slug, 0), self._acknowledgements.get(slug, 0))
+            for slug in known
+        }
         return Seen(self._now().date().isoformat(), versions)
 
     async def _look(self) -> Seen:
