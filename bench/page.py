@@ -9,6 +9,7 @@ from litestar.testing import TestClient
 from bench.measure import CATEGORIES, PLATFORMS, folder, median
 from bench.midnight import sweep_all
 from services.compose.clock import AcceleratedClock
+from services.compose.people import everybody
 from services.standalone.app import create_app, metrics_registry
 from services.standalone.apply import take_and_project
 from services.standalone.database import open_database
@@ -34,6 +35,8 @@ PAGES = {
     "calendar": "/calendar",
     "calculator": "/calendar?received=2026-02-13T17:00&category=help",
     "a case": "/cases/linxiang/s-1",
+    "handing over": "/shifts",
+    "notices": "/notices",
 }
 
 
@@ -68,7 +71,7 @@ def main() -> None:
         sweep_all(database, rules, NOW)
         engine = Engine(database, rules, AcceleratedClock(NOW, 1e-9))
         registry, _ = metrics_registry(database, engine, rules)
-        with TestClient(create_app(engine, registry)) as client:
+        with TestClient(create_app(engine, registry, everybody(database, rules))) as client:
             for name, path in PAGES.items():
                 times = []
                 for _ in range(11):
