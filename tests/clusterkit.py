@@ -142,7 +142,11 @@ class Cluster:
     def ready(self, *names: str) -> None:
         for name in names:
             process = self.processes[name]
-            until(lambda p=process: _answers(f"{p.url()}/readyz"), f"{name} is ready: {process.tail()}", LONG)  # type: ignore[misc]
+            try:
+                until(lambda p=process: _answers(f"{p.url()}/readyz"), f"{name} is ready: {process.tail()}", LONG)  # type: ignore[misc]
+            except AssertionError as error:
+                reasons = {path: httpx.get(f"{process.url()}{path}").text for path in ("/readyz", "/livez")}
+                raise AssertionError(f"{reasons}; {process.tail()}") from error
 
     def push(self, events: Sequence[Event], to: str = "ingest", size: int = 250, patience: float = LONG) -> None:
         """As portals do: in batches of their own platform, each again and again until taken."""
