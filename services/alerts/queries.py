@@ -13,7 +13,7 @@ from services.alerts.arrivals import tally_gaps
 from services.alerts.projection import row_standing
 from services.alerts.sql import chunks
 from services.alerts.tables import EVENTS_AHEAD, OPEN, WAKES, cases, due_days, event_counts, figures
-from shared.case import Case, Outcome
+from shared.case import Case, Outcome, Verdict
 from shared.figures import AWAITING, Figures, Standing, standing, tabulate
 from shared.registry import Registry
 from shared.times import from_micros, to_micros
@@ -202,6 +202,14 @@ def stale_cases(months: Sequence[str], now: datetime) -> Select[Any]:
     """The rows that may not be as of now and count, or may count, in one of the months."""
     concerned = or_(cases.c.month.in_(months), EVENTS_AHEAD)
     return select(cases).where(WAKES, cases.c.wake_at <= to_micros(now), concerned)
+
+
+def fallen(platforms: Sequence[str], now: datetime) -> list[ColumnElement[bool]]:
+    """Which rows of these platforms fell due since the last sweep: the kept figures do not count them as overdue yet."""
+    return [
+        WAKES, cases.c.wake_at <= to_micros(now), ~EVENTS_AHEAD, cases.c.complete == Verdict.RUNNING.value,
+        cases.c.due_at <= to_micros(now), cases.c.platform.in_(platforms),
+    ]  # fmt: skip
 
 
 def keys_of_months(months: Sequence[str]) -> CompoundSelect[Any]:

@@ -101,6 +101,8 @@ alerts = Table(
 STANDS = alerts.c.cleared_at.is_(None)
 _ONCE = (alerts.c.key, alerts.c.round, alerts.c.target, alerts.c.rung, alerts.c.due_at)
 Index("alerts_once", *_ONCE, unique=True, sqlite_where=STANDS, postgresql_where=STANDS)
+TOLD = STANDS & ~alerts.c.quiet
+Index("alerts_told", alerts.c.platform, alerts.c.id, sqlite_where=TOLD, postgresql_where=TOLD)
 Index("alerts_cleared", alerts.c.key, sqlite_where=~STANDS, postgresql_where=~STANDS)
 Index("alerts_raised", alerts.c.raised_at)
 

@@ -5,6 +5,7 @@ import html
 import re
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -88,15 +89,19 @@ def test_what_is_open_is_what_the_board_says_and_what_a_hand_over_records(
     with deck(rules, at("03-31 12:00")) as found:
         found.push(received("a"), received("b", "gengma"), received("d", "gengma", time="03-30 09:00"))
         found.sweep(at(now))
-        for viewer in (CITY, OFFICER):
+        found.push(received("e", time="03-31 11:00"))
+        for swept, viewer in product((True, False), (CITY, OFFICER)):
+            if not swept:
+                found.clock.set(at("04-07 00:00"))
+            platforms = [p for p in rules.registry if viewer.sees(p.county)]
             with found.database.writing() as connection:
-                platforms = [p for p in rules.registry if viewer.sees(p.county)]
                 total = board(connection, rules.registry, platforms, found.now).total
                 now_open = open_now(connection, rules.registry, viewer, found.now)
                 assert (now_open.overdue, now_open.due_today) == (total.overdue, total.due_today)
                 shift = hand_over(connection, rules.registry, viewer, "赵六", "", found.now)
                 recorded = shift.standing, shift.unacknowledged, shift.overdue
                 assert recorded == (now_open.standing, now_open.unacknowledged, now_open.overdue)
+        assert now_open.overdue == 2, "what the sweep has not come to either"
 
 
 def test_who_looks_hears_of_notices_of_their_county_that_failed_lately_or_wait_for_long(city: Deck) -> None:

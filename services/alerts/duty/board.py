@@ -8,11 +8,12 @@ from msgspec import Struct
 from sqlalchemy import Connection, func, select
 
 from services.alerts.duty.lists import in_progress
-from services.alerts.tables import EVENTS_AHEAD, WAKES, cases, event_counts, figures
-from shared.case import Outcome, Verdict
+from services.alerts.queries import fallen
+from services.alerts.tables import cases, event_counts, figures
+from shared.case import Outcome
 from shared.figures import Counts, Period, Standing, count, percent
 from shared.registry import Lamps, Platform, Registry
-from shared.times import from_micros, to_micros
+from shared.times import from_micros
 
 FALLING = 1_000
 """So many cases that fell due a moment ago are looked at before the sweep has come to them."""
@@ -112,11 +113,7 @@ class _Figures:
         statement = select(
             cases.c.platform, cases.c.month, cases.c.category, cases.c.outcome, cases.c.breached, cases.c.suspended,
             cases.c.first_reply, cases.c.provisional, cases.c.due_day,
-        ).where(
-            WAKES, cases.c.wake_at <= to_micros(self._now), ~EVENTS_AHEAD,
-            cases.c.complete == Verdict.RUNNING.value, cases.c.due_at <= to_micros(self._now),
-            cases.c.platform.in_(slugs),
-        )  # fmt: skip
+        ).where(*fallen(slugs, self._now))  # fmt: skip
         for row in connection.execute(statement.limit(FALLING)):
             old = Standing(*row[:-1])
             if old.month in self._months[0] | self._months[1]:

@@ -18,7 +18,7 @@ from services.alerts.notices.digests import OLDEST, ORDER, Digest, Entry, Part, 
 from services.alerts.notices.routing import MACHINES, Channel, Notices, hears, hears_clearing, told_from
 from services.alerts.notices.tables import PENDING, acknowledgements, channels, notices, tellings, told, waiting
 from services.alerts.sql import chunks, insert_many, insert_missing
-from services.alerts.tables import STANDS, alerts, cases
+from services.alerts.tables import TOLD, alerts, cases
 from shared.registry import Registry
 from shared.rules import Ruleset
 from shared.times import from_micros, to_micros
@@ -249,7 +249,7 @@ def standing_now(connection: Connection, platforms: Sequence[str]) -> dict[str, 
     """Of each rung, the alerts of these platforms that stand, and when the first of them was raised; the quiet ones left out."""
     found = connection.execute(
         select(alerts.c.rung, func.count(), func.min(alerts.c.raised_at))
-        .where(STANDS, ~alerts.c.quiet, alerts.c.platform.in_(platforms))
+        .where(TOLD, alerts.c.platform.in_(platforms))
         .group_by(alerts.c.rung)
     )
     return {rung: Standing(total, from_micros(since)) for rung, total, since in found}

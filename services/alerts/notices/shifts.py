@@ -10,11 +10,11 @@ from sqlalchemy import ColumnElement, Connection, Select, exists, func, insert, 
 from services.alerts.notices.acknowledging import NotAllowedError, checked_note
 from services.alerts.notices.tables import acknowledgements, shifts
 from services.alerts.people.viewer import Viewer
-from services.alerts.queries import read_cursor, read_number, write_cursor
-from services.alerts.tables import OPEN, STANDS, alerts, cases
+from services.alerts.queries import fallen, read_cursor, read_number, write_cursor
+from services.alerts.tables import TOLD, alerts, cases, due_days, figures
+from shared.case import Outcome
 from shared.registry import Registry
-from shared.times import from_micros, midnight, to_micros
-from shared.workdays import ONE_DAY
+from shared.times import from_micros, to_micros
 
 MAX_NAME = 64
 
@@ -85,29 +85,30 @@ def may_hand_over(registry: Registry, viewer: Viewer) -> bool:
 
 
 def open_now(connection: Connection, registry: Registry, viewer: Viewer, now: datetime) -> OpenNow:
-    """Of what they see, counted; what is paused is neither overdue nor due."""
-    platforms = [p.slug for p in registry if viewer.sees(p.county)]
-    standing, acknowledged = _open_alerts(connection, platforms)
-    running = select(func.count()).where(OPEN, cases.c.platform.in_(platforms), ~cases.c.suspended)
-    instant, today_ends = to_micros(now), to_micros(midnight(now.date() + ONE_DAY))
-    today = (cases.c.due_at > instant, cases.c.due_at <= today_ends, cases.c.due_day == now.date().isoformat())
+    """Of what they see; what is paused is neither overdue nor due. From kept figures and indexes."""
+    platforms, today = [p.slug for p in registry if viewer.sees(p.county)], now.date().isoformat()
+
+    def number(statement: Select[Any]) -> int:
+        return connection.execute(statement).scalar() or 0
+
+    standing = standing_alerts(platforms)
+    seen = exists().where(acknowledgements.c.alert == alerts.c.id)
+    late = select(func.sum(figures.c.cases)).where(
+        figures.c.outcome == Outcome.OVERDUE.value, figures.c.platform.in_(platforms)
+    )
+    coming = select(func.sum(due_days.c.cases)).where(due_days.c.due_day == today, due_days.c.platform.in_(platforms))
+    fell = select(func.count()).select_from(cases).where(*fallen(platforms, now))
     return OpenNow(
-        standing,
-        standing - acknowledged,
-        connection.execute(running.where(cases.c.due_at <= instant)).scalar_one(),
-        connection.execute(running.where(*today)).scalar_one(),
+        standing=number(standing),
+        unacknowledged=number(standing.where(~seen)),
+        overdue=number(late) + number(fell),
+        due_today=number(coming) - number(fell.where(cases.c.due_day == today)),
     )
 
 
-def _open_alerts(connection: Connection, platforms: Sequence[str]) -> tuple[int, int]:
-    """How many alerts stand, and how many of them are acknowledged; the quiet ones left out."""
-    seen = exists().where(acknowledgements.c.alert == alerts.c.id)
-    where = (STANDS, ~alerts.c.quiet, alerts.c.platform.in_(platforms))
-    numbers = [
-        connection.execute(select(func.count()).select_from(alerts).where(*w)).scalar_one()
-        for w in (where, (*where, seen))
-    ]
-    return numbers[0], numbers[1]
+def standing_alerts(platforms: Sequence[str]) -> Select[Any]:
+    """How many; without those that were only listed."""
+    return select(func.count()).select_from(alerts).where(TOLD, alerts.c.platform.in_(platforms))
 
 
 def list_shifts(connection: Connection, viewer: Viewer, limit: int, cursor: str | None) -> ShiftPage:
