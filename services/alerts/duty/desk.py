@@ -4,7 +4,7 @@ import asyncio
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from litestar import MediaType, Response, get, post
+from litestar import Response, get, post
 from litestar.params import FromPath, QueryParameter
 from sqlalchemy import Connection
 
@@ -12,6 +12,7 @@ from services.alerts.app import CaseFile, Reader, only_known
 from services.alerts.duty.asking import Chosen, County, Cursor, address, one_of, place_of
 from services.alerts.duty.case import case_page, seen_alerts
 from services.alerts.duty.pages import PageError, render
+from services.alerts.html import go_to
 from services.alerts.notices.acknowledging import (
     MAX_NOTE,
     NotAllowedError,
@@ -108,7 +109,7 @@ def desk_pages(reader: Reader, people: People) -> list[Any]:
             if not found:
                 nothing = "没有要确认的提醒：这件留言没有有效的提醒，可能刚刚解除。"
                 return show_case(viewer, csrf, platform, subject, nothing, note, 409)
-            return _go_to(f"/cases/{quote(platform)}/{quote(subject)}#acknowledge")
+            return go_to(f"/cases/{quote(platform)}/{quote(subject)}#acknowledge")
 
         return await asyncio.to_thread(write)
 
@@ -163,7 +164,7 @@ def desk_pages(reader: Reader, people: People) -> list[Any]:
                 raise PageError(403, "不能交接班", f"{error}。") from error
             except (SuccessorError, NoteError) as error:
                 return show_shifts(viewer, csrf, None, f"{error}。", successor, note)
-            return _go_to("/shifts#duty")
+            return go_to("/shifts#duty")
 
         return await asyncio.to_thread(write)
 
@@ -199,10 +200,6 @@ def desk_pages(reader: Reader, people: People) -> list[Any]:
 def _text(fields: dict[str, str], name: str) -> str:
     """Browsers end the lines of a form's texts with two characters."""
     return fields.get(name, "").replace("\r\n", "\n")
-
-
-def _go_to(where: str) -> Response[bytes]:
-    return Response(b"", status_code=303, media_type=MediaType.TEXT, headers={"Location": where})
 
 
 def _not_there() -> PageError:

@@ -1,16 +1,16 @@
-"""How a page is made: its template, what every template may use, and the headers that keep foreign text harmless."""
+"""What the pages of the duty have in common: what their templates may use, what their content policy allows, and their own files."""
 
 import hashlib
-import secrets
 from datetime import date, datetime, timedelta
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from litestar import MediaType, Response
+from jinja2 import Environment
+from litestar import Response
 from msgspec import Struct
 
+from services.alerts.html import html, templates
 from shared import zh
 from shared.registry import Registry
 from shared.times import show
@@ -29,14 +29,7 @@ CONTENT_POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
-HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
-FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
+FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 DASH = "—"
 
 
@@ -95,13 +88,7 @@ def static_address(name: str) -> str:
 
 
 def _environment() -> Environment:
-    found = Environment(
-        loader=PackageLoader("services.alerts.duty", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    found = templates("services.alerts.duty")
     found.globals |= {
         "zh": zh,
         "dash": DASH,
@@ -119,8 +106,5 @@ _TEMPLATES = _environment()
 
 
 def render(name: str, place: Place, status: int = 200, **values: Any) -> Response[str]:
-    """The page from its template. Every value is escaped; what is missing is an error."""
-    nonce = secrets.token_urlsafe(16)
-    body = _TEMPLATES.get_template(name).render(place=place, nonce=nonce, **values)
-    headers = {**HEADERS, "Content-Security-Policy": CONTENT_POLICY.replace("{nonce}", nonce)}
-    return Response(body, status_code=status, media_type=MediaType.HTML, headers=headers)
+    """The page from its template."""
+    return html(_TEMPLATES.get_template(name), CONTENT_POLICY, {"place": place, **values}, status)

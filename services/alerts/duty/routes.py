@@ -14,7 +14,7 @@ from services.alerts.duty.board import Board, board
 from services.alerts.duty.desk import desk_pages
 from services.alerts.duty.lists import TITLES_READ, Listed, Wanted, holders, list_due, list_overdue, search
 from services.alerts.duty.live import Pulse
-from services.alerts.duty.pages import FOR_EVER, HEADERS, STATIC_TYPES, PageError, render, static_file
+from services.alerts.duty.pages import FOR_EVER, STATIC_TYPES, PageError, render, static_file
 from services.alerts.duty.reference import reference_pages
 from services.alerts.notices.acknowledging import acknowledged_cases
 from services.alerts.notices.listing import MOST_COUNTED, trouble
@@ -128,9 +128,8 @@ def duty_routes(reader: Reader, people: People) -> list[Any]:
     @get("/live", before_request=only_known)
     async def live(viewer: Looking, lasting: Lasting) -> Stream:
         pulse.require_room()
-        headers = {**HEADERS, "X-Accel-Buffering": "no"}
         stream = pulse.stream(viewer.platforms(registry), lasting)
-        return Stream(stream, media_type="text/event-stream", headers=headers)
+        return Stream(stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
     @get("/static/{version:str}/{name:str}", sync_to_thread=False)
     def file(version: FromPath[str], name: FromPath[str]) -> Response[bytes]:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from litestar import MediaType, Request, Response
+from litestar import Request, Response
 from litestar.concurrency import sync_to_thread
 from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency, Provide
@@ -14,6 +14,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 from sqlalchemy.exc import OperationalError
 
+from services.alerts.html import go_to
 from services.alerts.people.headers import guarded_headers
 from services.alerts.people.oidc import Provider
 from services.alerts.people.passwords import Passwords
@@ -165,7 +166,7 @@ def on_sign_in_needed(request: Request[Any, Any, Any], _: SignInNeededError) -> 
     if request.method in READING and wants_page and request.headers.get("sec-fetch-dest") != "empty":
         asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         where = "/sign-in" if asked == "/" else f"/sign-in?next={quote(asked, safe='')}"
-        return Response(b"", status_code=303, media_type=MediaType.TEXT, headers={"Location": where})
+        return go_to(where)
     detail = "请登录，或在 Authorization 头中写 Bearer 加读取令牌；令牌可能有误或已作废"
     return problem_response(problem(401, "sign_in_needed", detail), {"WWW-Authenticate": "Bearer"})
 

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from hmac import compare_digest
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from litestar import MediaType, Request, Response, get, post
+from litestar import Request, Response, get, post
 from litestar.concurrency import sync_to_thread
 from litestar.datastructures import Cookie
 
+from services.alerts.html import go_to, html, templates
 from services.alerts.people.accounts import find_account
 from services.alerts.people.guard import Admitted, CsrfField, Looking, People, admit
 from services.alerts.people.oidc import TRIP, OidcError, new_trip, read_trip, write_trip
@@ -37,30 +37,16 @@ STALE = "页面已过期，请再试一次"
 CHANGED = "密码已更改，在其他地方的登录已失效。"
 POLICY = "default-src 'none'; style-src 'nonce-{nonce}'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
-_TEMPLATES = Environment(
-    loader=PackageLoader("services.alerts.people", "templates"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_TEMPLATES = templates("services.alerts.people")
 
 
 def people_routes(people: People) -> list[Any]:
     def page(
         template: str, status: int = 200, cookies: tuple[Cookie, ...] = (), wait: int = 0, **shown: Any
     ) -> Response[str]:
-        nonce = secrets.token_urlsafe(16)
-        body = _TEMPLATES.get_template(template).render(city=people.registry.city, nonce=nonce, **shown)
-        headers = {"Content-Security-Policy": POLICY.format(nonce=nonce)}
-        if wait:
-            headers["Retry-After"] = str(wait)
-        return Response(body, status_code=status, media_type=MediaType.HTML, headers=headers, cookies=list(cookies))
-
-    def go_to(where: str, *cookies: Cookie) -> Response[bytes]:
-        return Response(
-            b"", status_code=303, media_type=MediaType.TEXT, headers={"Location": where}, cookies=list(cookies)
-        )
+        headers = {"Retry-After": str(wait)} if wait else None
+        shown["city"] = people.registry.city
+        return html(_TEMPLATES.get_template(template), POLICY, shown, status, headers, cookies)
 
     def in_turn(step: Callable[..., str | Refused], *given: Any) -> str | Refused:
         try:
