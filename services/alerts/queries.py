@@ -179,12 +179,18 @@ def all_keys(connection: Connection, registry: Registry, platform: str | None = 
         ).scalars()
 
 
+def kept_standings(connection: Connection, *chosen: ColumnElement[bool]) -> Counter[Standing]:
+    """The kept figures that are chosen, as they were at the last sweep."""
+    counted: Counter[Standing] = Counter()
+    for row in connection.execute(select(figures).where(figures.c.cases != 0, *chosen)):
+        counted[Standing(*row[:-1])] += row.cases
+    return counted
+
+
 def standings_now(connection: Connection, recall: Recall, months: Iterable[str], now: datetime) -> Counter[Standing]:
     """The standings of the months as of now: the kept figures, corrected for what fell due since the last sweep."""
     wanted = list(months)
-    counted: Counter[Standing] = Counter()
-    for row in connection.execute(select(figures).where(figures.c.month.in_(wanted))):
-        counted[Standing(*row[:-1])] += row.cases
+    counted = kept_standings(connection, figures.c.month.in_(wanted))
     stale = connection.execute(stale_cases(wanted, now)).all()
     for row in stale:
         before = row_standing(row)
@@ -202,6 +208,27 @@ def stale_cases(months: Sequence[str], now: datetime) -> Select[Any]:
     """The rows that may not be as of now and count, or may count, in one of the months."""
     concerned = or_(cases.c.month.in_(months), EVENTS_AHEAD)
     return select(cases).where(WAKES, cases.c.wake_at <= to_micros(now), concerned)
+
+
+def kept_open(connection: Connection, platforms: Sequence[str], outcome: Outcome) -> dict[str, int]:
+    """Per platform: cases of this outcome, of all periods, by the kept figures."""
+    rows = connection.execute(
+        select(figures.c.platform, func.sum(figures.c.cases).label("cases"))
+        .where(figures.c.outcome == outcome.value, figures.c.platform.in_(platforms))
+        .group_by(figures.c.platform)
+    )
+    return {row.platform: int(row.cases) for row in rows}
+
+
+def kept_running(connection: Connection, platforms: Sequence[str], first_day: date, last_day: date) -> dict[str, int]:
+    """Per platform: running cases that fall due from one day to another, by the kept figures."""
+    day = due_days.c.due_day
+    rows = connection.execute(
+        select(due_days.c.platform, func.sum(due_days.c.cases).label("cases"))
+        .where(day >= first_day.isoformat(), day <= last_day.isoformat(), due_days.c.platform.in_(platforms))
+        .group_by(due_days.c.platform)
+    )
+    return {row.platform: int(row.cases) for row in rows}
 
 
 def fallen(platforms: Sequence[str], now: datetime) -> list[ColumnElement[bool]]:

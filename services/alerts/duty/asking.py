@@ -23,16 +23,14 @@ class Chosen:
     """What a request narrows a page to, checked against what the viewer sees. Empty fields of a form narrow nothing."""
 
     def __init__(self, reader: Reader, viewer: Viewer, county: str | None, category: str | None) -> None:
-        registry, policies = reader.rules.registry, reader.rules.policies
-        seen = viewer.platforms(registry)
-        own = [platform for platform in registry if platform.slug in seen]
-        self.seen: Sequence[Platform] = own
-        self.counties = list({platform.county: platform.county_name for platform in own}.items())
+        seen, policies = viewer.registry(reader.rules.registry), reader.rules.policies
+        self.seen: Sequence[Platform] = seen.platforms
+        self.counties = list(seen.county_names.items())
         slugs = dict.fromkeys(slug for policy in reversed(policies.versions) for slug in policy.categories)
         self.categories = [(slug, policies.category_name(slug)) for slug in slugs]
-        self.county = one_of("county", "县区", county, dict(self.counties))
+        self.county = one_of("county", "县区", county, seen.county_names)
         self.category = one_of("category", "类别", category, dict(self.categories))
-        self.platforms = [platform for platform in own if self.county in (None, platform.county)]
+        self.platforms = [platform for platform in seen if self.county in (None, platform.county)]
 
     @property
     def slugs(self) -> tuple[str, ...]:

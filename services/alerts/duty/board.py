@@ -1,14 +1,13 @@
 """What stands on the page `/`: a row for each county, with its lamp. From kept figures and indexes: nothing here counts cases."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
 from msgspec import Struct
 from sqlalchemy import Connection, func, select
 
-from services.alerts.duty.lists import in_progress
-from services.alerts.queries import fallen
+from services.alerts.queries import fallen, kept_open, kept_running, kept_standings
 from services.alerts.tables import cases, event_counts, figures
 from shared.case import Outcome
 from shared.figures import Counts, Period, Standing, count, percent
@@ -89,16 +88,14 @@ class _Figures:
     ) -> None:
         self._lamps, self._now = lamps, now
         self._months = (frozenset(period.months), frozenset(before.months))
-        self._standings: Counter[Standing] = Counter()
-        chosen = figures.c.platform.in_(slugs), figures.c.month.in_([*before.months, *period.months])
-        for row in connection.execute(select(figures).where(*chosen, figures.c.cases != 0)):
-            self._standings[Standing(*row[:-1])] += row.cases
+        both = figures.c.month.in_([*before.months, *period.months])
+        self._standings = kept_standings(connection, figures.c.platform.in_(slugs), both)
         self._open = {
-            outcome: Counter(dict(_open(connection, slugs, outcome))) for outcome in (Outcome.OVERDUE, Outcome.PENDING)
+            outcome: Counter(kept_open(connection, slugs, outcome)) for outcome in (Outcome.OVERDUE, Outcome.PENDING)
         }
-        self._today = Counter(in_progress(connection, slugs, now.date().isoformat(), now.date().isoformat()))
-        last = now.date() + timedelta(days=lamps.yellow_days)
-        self._soon = Counter(in_progress(connection, slugs, now.date().isoformat(), last.isoformat()))
+        today, last = now.date(), now.date() + timedelta(days=lamps.yellow_days)
+        self._today = Counter(kept_running(connection, slugs, today, today))
+        self._soon = Counter(kept_running(connection, slugs, today, last))
         heard = select(event_counts.c.platform, func.max(event_counts.c.last_time).label("time"))
         self._heard: dict[str, datetime] = {
             row.platform: from_micros(row.time)
@@ -106,7 +103,7 @@ class _Figures:
                 heard.where(event_counts.c.platform.in_(slugs)).group_by(event_counts.c.platform)
             )
         }
-        self._turn(connection, slugs, now.date())
+        self._turn(connection, slugs, today)
 
     def _turn(self, connection: Connection, slugs: Sequence[str], today: date) -> None:
         """What fell due since the last sweep is overdue already."""
@@ -154,15 +151,6 @@ class _Figures:
 
     def _count(self, slugs: Sequence[str], months: frozenset[str]) -> Counts:
         return count({s: n for s, n in self._standings.items() if s.month in months and s.platform in slugs})
-
-
-def _open(connection: Connection, slugs: Sequence[str], outcome: Outcome) -> Mapping[str, int]:
-    rows = connection.execute(
-        select(figures.c.platform, func.sum(figures.c.cases).label("cases"))
-        .where(figures.c.outcome == outcome.value, figures.c.platform.in_(slugs))
-        .group_by(figures.c.platform)
-    )
-    return {row.platform: row.cases for row in rows}
 
 
 def lamp(lamps: Lamps, overdue: int, soon: int, heard: bool) -> Lamp:

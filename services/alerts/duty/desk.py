@@ -41,7 +41,7 @@ def desk_pages(reader: Reader, people: People) -> list[Any]:
     doing = Doing(registry, people, reader.now)
 
     def opened(connection: Connection, viewer: Viewer, platform: str, subject: str) -> CaseFile:
-        seen = platform in viewer.platforms(registry) and "\0" not in subject
+        seen = platform in viewer.registry(registry) and "\0" not in subject
         file = reader.open_file(connection, f"{platform}/{subject}", reader.now()) if seen else None
         if file is None:
             raise _not_there()

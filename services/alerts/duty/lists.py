@@ -8,7 +8,7 @@ from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
 from services.alerts.queries import CursorError, Summary, read_cursor, read_number, summary, write_cursor
-from services.alerts.tables import OPEN, cases, due_days, figures
+from services.alerts.tables import OPEN, cases, figures
 from shared.case import Outcome
 from shared.times import to_micros
 
@@ -167,13 +167,3 @@ def _of(platforms: Sequence[str]) -> list[ColumnElement[bool]]:
     if len(platforms) > 2:
         return [cases.c.platform.in_(platforms)]
     return [and_(cases.c.key > f"{slug}/", cases.c.key < f"{slug}0") for slug in platforms]
-
-
-def in_progress(connection: Connection, platforms: Sequence[str], first_day: str, last_day: str) -> dict[str, int]:
-    """Per platform: running cases that fall due from one day to another, by the kept figures."""
-    rows = connection.execute(
-        select(due_days.c.platform, func.sum(due_days.c.cases).label("cases"))
-        .where(due_days.c.due_day >= first_day, due_days.c.due_day <= last_day, due_days.c.platform.in_(platforms))
-        .group_by(due_days.c.platform)
-    )
-    return {row.platform: row.cases for row in rows}

@@ -5,8 +5,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 
 from msgspec import Struct
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, select
 
+from services.alerts.queries import kept_standings
 from services.alerts.tables import figures, handled
 from shared.figures import Counts, Standing, count
 from shared.registry import Platform
@@ -96,13 +97,10 @@ def _from_first(months: Iterable[Line]) -> list[Line]:
 def _standings(
     connection: Connection, slugs: Sequence[str], category: str | None, months: Collection[str]
 ) -> Counter[Standing]:
-    chosen = [figures.c.platform.in_(slugs), figures.c.month.in_(months), figures.c.cases != 0]
+    chosen: list[ColumnElement[bool]] = [figures.c.platform.in_(slugs), figures.c.month.in_(months)]
     if category is not None:
         chosen.append(figures.c.category == category)
-    found: Counter[Standing] = Counter()
-    for row in connection.execute(select(figures).where(*chosen)):
-        found[Standing(*row[:-1])] += row.cases
-    return found
+    return kept_standings(connection, *chosen)
 
 
 Took = tuple[str, str, int, int]

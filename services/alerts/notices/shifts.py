@@ -10,8 +10,8 @@ from sqlalchemy import ColumnElement, Connection, Select, exists, func, insert, 
 from services.alerts.notices.acknowledging import NotAllowedError, checked_note
 from services.alerts.notices.tables import acknowledgements, shifts
 from services.alerts.people.viewer import Viewer
-from services.alerts.queries import fallen, read_cursor, read_number, write_cursor
-from services.alerts.tables import TOLD, alerts, cases, due_days, figures
+from services.alerts.queries import fallen, kept_open, kept_running, read_cursor, read_number, write_cursor
+from services.alerts.tables import TOLD, alerts, cases
 from shared.case import Outcome
 from shared.registry import Registry
 from shared.times import from_micros, to_micros
@@ -80,29 +80,28 @@ def hand_over(
 
 def may_hand_over(registry: Registry, viewer: Viewer) -> bool:
     """Whether they have a duty that can be handed over."""
-    counties = {p.county for p in registry if viewer.sees(p.county)}
+    counties = viewer.registry(registry).county_names
     return bool(counties) and all(viewer.may_change(county) for county in counties)
 
 
 def open_now(connection: Connection, registry: Registry, viewer: Viewer, now: datetime) -> OpenNow:
     """Of what they see; what is paused is neither overdue nor due. From kept figures and indexes."""
-    platforms, today = [p.slug for p in registry if viewer.sees(p.county)], now.date().isoformat()
+    platforms, today = viewer.registry(registry).slugs, now.date()
 
     def number(statement: Select[Any]) -> int:
-        return connection.execute(statement).scalar() or 0
+        found: int = connection.execute(statement).scalar_one()
+        return found
 
     standing = standing_alerts(platforms)
     seen = exists().where(acknowledgements.c.alert == alerts.c.id)
-    late = select(func.sum(figures.c.cases)).where(
-        figures.c.outcome == Outcome.OVERDUE.value, figures.c.platform.in_(platforms)
-    )
-    coming = select(func.sum(due_days.c.cases)).where(due_days.c.due_day == today, due_days.c.platform.in_(platforms))
+    late = sum(kept_open(connection, platforms, Outcome.OVERDUE).values())
+    coming = sum(kept_running(connection, platforms, today, today).values())
     fell = select(func.count()).select_from(cases).where(*fallen(platforms, now))
     return OpenNow(
         standing=number(standing),
         unacknowledged=number(standing.where(~seen)),
-        overdue=number(late) + number(fell),
-        due_today=number(coming) - number(fell.where(cases.c.due_day == today)),
+        overdue=late + number(fell),
+        due_today=coming - number(fell.where(cases.c.due_day == today.isoformat())),
     )
 
 

@@ -1,6 +1,5 @@
 """Who looks, and what of the city they may see or change. A frozen value; every page, route and export is asked as one."""
 
-from collections.abc import Set as AbstractSet
 from enum import StrEnum
 
 from msgspec import Struct
@@ -28,12 +27,9 @@ class Viewer(Struct, frozen=True):
     def sees(self, county: str) -> bool:
         return self.county is None or self.county == county
 
-    def platforms(self, registry: Registry) -> AbstractSet[str]:
-        """The slugs of the platforms whose cases they see: those that received the message."""
-        return frozenset(platform.slug for platform in registry if self.sees(platform.county))
-
     def registry(self, registry: Registry) -> Registry:
-        """The registry as they know it: asked with it, lists, figures and filters hold nothing of any other platform."""
+        """The registry as they know it, of the platforms whose cases they see: those that received the message. Asked with it,
+        lists, figures and filters hold nothing of any other."""
         seen = tuple(platform for platform in registry if self.sees(platform.county))
         return Registry(registry.city, seen, registry.lamps)
 
