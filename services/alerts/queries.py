@@ -7,7 +7,7 @@ from datetime import date, datetime
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, CompoundSelect, Connection, Select, and_, func, or_, select, union
+from sqlalchemy import ColumnElement, CompoundSelect, Connection, Select, Table, and_, func, or_, select, union
 
 from services.alerts.arrivals import tally_gaps
 from services.alerts.projection import row_standing
@@ -169,6 +169,16 @@ def read_number(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 18:
         raise CursorError
     return int(text)
+
+
+def newest_first(
+    connection: Connection, table: Table, where: Iterable[ColumnElement[bool]], limit: int, cursor: str | None
+) -> tuple[Sequence[Any], str | None]:
+    """Up to `limit` rows of a table whose ids count up, and the cursor of those after them. Raises CursorError."""
+    further = [table.c.id < read_number(read_cursor(cursor))] if cursor else []
+    statement = select(table).where(*where, *further).order_by(table.c.id.desc())
+    rows = connection.execute(statement.limit(limit + 1)).all()
+    return rows[:limit], write_cursor(str(rows[limit - 1].id)) if len(rows) > limit else None
 
 
 def all_keys(connection: Connection, registry: Registry, platform: str | None = None) -> Iterator[str]:

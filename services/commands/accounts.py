@@ -2,8 +2,9 @@
 
 import getpass
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import click
 import msgspec
@@ -70,9 +71,7 @@ def accounts_create(
             _record(connection, Action.ACCOUNT_CREATED, name, f"{role} {county or ''}".strip())
     seen = rules.registry.county_names[county] if county else "全市"
     click.echo(f"账号 {name}（{person}，{ROLES[role]}，{seen}）已建立", err=True)
-    if generated:
-        click.echo("密码，只显示这一次：", err=True)
-        click.echo(password)
+    _show(password, generated)
 
 
 @accounts_group.command("list", cls=ChineseCommand)
@@ -101,9 +100,7 @@ def accounts_password(name: str, generated: bool, db: str | None) -> None:
             set_password(connection, name, kept)
             _record(connection, Action.PASSWORD_CHANGED, name)
     click.echo(f"账号 {name} 的密码已更改，需要重新登录", err=True)
-    if generated:
-        click.echo("密码，只显示这一次：", err=True)
-        click.echo(password)
+    _show(password, generated)
 
 
 @accounts_group.command("lock", cls=ChineseCommand)
@@ -111,10 +108,7 @@ def accounts_password(name: str, generated: bool, db: str | None) -> None:
 @db_option
 def accounts_lock(name: str, db: str | None) -> None:
     """停用账号：不能登录，登录着的随即退出，读取令牌也不能用。"""
-    with _changing(db) as store, store.writing() as connection:
-        set_locked(connection, normalized(name), True)
-        _record(connection, Action.ACCOUNT_LOCKED, normalized(name))
-    click.echo(f"账号 {normalized(name)} 已停用")
+    _change(db, name, Action.ACCOUNT_LOCKED, partial(set_locked, locked=True), "停用")
 
 
 @accounts_group.command("unlock", cls=ChineseCommand)
@@ -122,10 +116,7 @@ def accounts_lock(name: str, db: str | None) -> None:
 @db_option
 def accounts_unlock(name: str, db: str | None) -> None:
     """恢复停用的账号：可以用原来的密码登录，原来的读取令牌又能用。"""
-    with _changing(db) as store, store.writing() as connection:
-        set_locked(connection, normalized(name), False)
-        _record(connection, Action.ACCOUNT_UNLOCKED, normalized(name))
-    click.echo(f"账号 {normalized(name)} 已恢复")
+    _change(db, name, Action.ACCOUNT_UNLOCKED, partial(set_locked, locked=False), "恢复")
 
 
 @accounts_group.command("remove", cls=ChineseCommand)
@@ -133,10 +124,7 @@ def accounts_unlock(name: str, db: str | None) -> None:
 @db_option
 def accounts_remove(name: str, db: str | None) -> None:
     """删除账号，连同它的登录和读取令牌；它做过的事仍在操作记录里。"""
-    with _changing(db) as store, store.writing() as connection:
-        remove_account(connection, normalized(name))
-        _record(connection, Action.ACCOUNT_REMOVED, normalized(name))
-    click.echo(f"账号 {normalized(name)} 已删除")
+    _change(db, name, Action.ACCOUNT_REMOVED, remove_account, "删除")
 
 
 @accounts_group.command("token", cls=ChineseCommand)
@@ -206,6 +194,21 @@ def _told() -> Iterator[None]:
 def _changing(db: str | None) -> Iterator[Store]:
     with opened_store(db, settings(), write=True) as store, _told():
         yield store
+
+
+def _change(db: str | None, name: str, action: Action, change: Callable[[Connection, str], None], done: str) -> None:
+    """Of an account that there is; `done`: what was done to it, in a word."""
+    name = normalized(name)
+    with _changing(db) as store, store.writing() as connection:
+        change(connection, name)
+        _record(connection, action, name)
+    click.echo(f"账号 {name} 已{done}")
+
+
+def _show(password: str | None, generated: bool) -> None:
+    if generated:
+        click.echo("密码，只显示这一次：", err=True)
+        click.echo(password)
 
 
 def _record(connection: Connection, action: Action, name: str, detail: str = "") -> None:

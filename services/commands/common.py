@@ -1,10 +1,10 @@
 """What the commands share: reading the rules, opening the database, progress on a terminal."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import msgspec
@@ -16,6 +16,7 @@ from sqlalchemy.exc import DatabaseError
 from services.alerts.notices.config import load_notices
 from services.alerts.notices.routing import Notices
 from services.alerts.people.guard import People
+from services.alerts.queries import MAX_LIMIT
 from services.alerts.tables import event_counts
 from services.compose.clock import SystemClock
 from services.standalone.database import Database, DatabaseUnusableError, database_file, open_database
@@ -29,6 +30,8 @@ from shared.migrations import SchemaError
 from shared.rules import Ruleset
 from shared.settings import Settings
 from shared.times import InstantError, parse_instant
+
+T = TypeVar("T")
 
 
 def ruleset(found: Settings) -> Ruleset:
@@ -54,6 +57,17 @@ def notices(found: Settings, rules: Ruleset) -> Notices | None:
         return load_notices(found.notices, rules.registry, os.environ)
     except ConfigError as error:
         fail(str(error))
+
+
+def through_pages(read: Callable[[int, str | None], tuple[Sequence[T], str | None]], limit: int | None) -> Iterator[T]:
+    """The items of a list, `limit` at most: `read` is given how many and a cursor, and answers a page with the cursor after it."""
+    cursor, left = None, limit
+    while left is None or left > 0:
+        page, cursor = read(min(left or MAX_LIMIT, MAX_LIMIT), cursor)
+        yield from page
+        left = None if left is None else left - len(page)
+        if cursor is None:
+            return
 
 
 class InstantType(click.ParamType):

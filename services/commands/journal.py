@@ -5,10 +5,9 @@ from datetime import timedelta
 import click
 import msgspec
 
-from services.alerts.journal import Alert, AlertFilters, list_alerts
-from services.alerts.queries import MAX_LIMIT
+from services.alerts.journal import Alert, AlertFilters, Recorded, list_alerts
 from services.alerts.rungs import NEXT_RUNG
-from services.commands.common import db_option, ruleset
+from services.commands.common import db_option, ruleset, through_pages
 from services.commands.stores import opened_store
 from shared.commandline import settings
 from shared.helptext import ChineseCommand
@@ -44,14 +43,13 @@ def journal_command(
             raise click.BadParameter(f"没有{what} {value}；已登记的有 {'、'.join(known)}", param_hint=option)
     filters = AlertFilters(platform, county, rung, standing)
     with opened_store(db, found) as store, store.reading() as connection:
-        cursor, left = None, limit
-        while left is None or left > 0:
-            page = list_alerts(connection, registry, filters, min(left or MAX_LIMIT, MAX_LIMIT), cursor)
-            for alert in page.alerts:
-                click.echo(msgspec.json.encode(alert).decode() if jsonl else f"{alert.key}\t{alert_line(alert)}")
-            cursor, left = page.next, None if left is None else left - len(page.alerts)
-            if cursor is None:
-                break
+
+        def read(most: int, cursor: str | None) -> tuple[list[Recorded], str | None]:
+            page = list_alerts(connection, registry, filters, most, cursor)
+            return page.alerts, page.next
+
+        for alert in through_pages(read, limit):
+            click.echo(msgspec.json.encode(alert).decode() if jsonl else f"{alert.key}\t{alert_line(alert)}")
 
 
 def alert_line(alert: Alert) -> str:

@@ -9,8 +9,7 @@ import msgspec
 from services.alerts.notices.digests import Entry, make_digest, make_part
 from services.alerts.notices.listing import STATES, Notice, NoticeFilters, list_notices
 from services.alerts.people.guard import EVERYBODY
-from services.alerts.queries import MAX_LIMIT
-from services.commands.common import db_option, notices, ruleset
+from services.commands.common import db_option, notices, ruleset, through_pages
 from services.commands.stores import opened_store
 from services.compose.clock import SystemClock
 from shared.commandline import fail, settings
@@ -35,14 +34,13 @@ def list_command(channel: str | None, state: str | None, limit: int | None, db: 
     """每一条通知：发给谁、关于几条提醒、送达与否，最新的在前。"""
     filters = NoticeFilters(channel=channel, state=state)  # type: ignore[arg-type]
     with opened_store(db, settings()) as store, store.reading() as connection:
-        cursor, left = None, limit
-        while left is None or left > 0:
-            page = list_notices(connection, EVERYBODY, filters, min(left or MAX_LIMIT, MAX_LIMIT), cursor)
-            for found in page.notices:
-                click.echo(msgspec.json.encode(found).decode() if jsonl else notice_line(found))
-            cursor, left = page.next, None if left is None else left - len(page.notices)
-            if cursor is None:
-                break
+
+        def read(most: int, cursor: str | None) -> tuple[list[Notice], str | None]:
+            page = list_notices(connection, EVERYBODY, filters, most, cursor)
+            return page.notices, page.next
+
+        for found in through_pages(read, limit):
+            click.echo(msgspec.json.encode(found).decode() if jsonl else notice_line(found))
 
 
 def notice_line(found: Notice) -> str:

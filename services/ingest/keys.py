@@ -1,7 +1,5 @@
 """The platforms' keys: random, stored hashed, several valid at once. A key writes for its platform only."""
 
-import hashlib
-import secrets
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -10,6 +8,7 @@ from msgspec import Struct
 from sqlalchemy import BigInteger, Column, Connection, MetaData, Table, Text, insert, select, update
 
 from shared.http import busy
+from shared.secret import digest, new_secret
 from shared.times import from_micros, to_micros
 
 metadata = MetaData()
@@ -39,16 +38,11 @@ class Key(Struct, frozen=True):
 
 def create_key(connection: Connection, platform: str, now: datetime) -> tuple[str, str]:
     """A new key for the platform: (its id, the key itself, which is never shown again)."""
-    identifier, secret = secrets.token_hex(4), secrets.token_urlsafe(32)
-    key = f"{PREFIX}_{identifier}_{secret}"
+    identifier, key = new_secret(PREFIX)
     connection.execute(
-        insert(platform_keys).values(id=identifier, platform=platform, hash=hash_key(key), created_at=to_micros(now))
+        insert(platform_keys).values(id=identifier, platform=platform, hash=digest(key), created_at=to_micros(now))
     )
     return identifier, key
-
-
-def hash_key(key: str) -> str:
-    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def revoke_key(connection: Connection, identifier: str, now: datetime) -> bool:
@@ -88,7 +82,7 @@ class KeyRing:
 
     def platform_of(self, key: str) -> str | None:
         """The platform for which the key writes; None for an unknown or revoked key."""
-        hashed, now = hash_key(key), self._monotonic()
+        hashed, now = digest(key), self._monotonic()
         age = now - self._read_at
         if age >= FRESH_SECONDS or (age >= UNKNOWN_SECONDS and hashed not in self._valid):
             self._valid, self._read_at = self._read(), now
@@ -120,7 +114,7 @@ class WatchedKeys:
         it cannot be known."""
         if not self.trusted():
             raise busy("暂时不能核对密钥，没有存下；请稍后原样重发")
-        return self._valid.get(hash_key(key))
+        return self._valid.get(digest(key))
 
 
 def valid_keys(connection: Connection) -> dict[str, str]:

@@ -2,12 +2,13 @@
 
 import pytest
 
-from services.ingest.keys import TRUSTED_SECONDS, WatchedKeys, hash_key
+from services.ingest.keys import TRUSTED_SECONDS, WatchedKeys
 from shared.http import ProblemError
+from shared.secret import digest
 
 
 def test_what_was_read_last_holds_for_a_while_and_then_nobody_may_push() -> None:
-    now, read = [0.0], {hash_key("one"): "zhenkang"}
+    now, read = [0.0], {digest("one"): "zhenkang"}
     keys = WatchedKeys(lambda: dict(read), lambda: now[0])
     assert not keys.trusted()
     with pytest.raises(ProblemError) as unknown:

@@ -10,7 +10,7 @@ from services.alerts.notices.digests import title
 from services.alerts.notices.gathering import decode_digest
 from services.alerts.notices.tables import PENDING, channels, notices
 from services.alerts.people.viewer import Viewer
-from services.alerts.queries import read_cursor, read_number, write_cursor
+from services.alerts.queries import newest_first
 from shared.times import from_micros, to_micros
 
 State = Literal["pending", "sent", "failed"]
@@ -99,11 +99,8 @@ def list_notices(
     ]
     if viewer.county is not None:
         where.append(notices.c.county == viewer.county)
-    if cursor:
-        where.append(notices.c.id < read_number(read_cursor(cursor)))
-    rows = connection.execute(select(notices).where(*where).order_by(notices.c.id.desc()).limit(limit + 1)).all()
-    page = [_notice(row) for row in rows[:limit]]
-    return NoticePage(page, write_cursor(str(rows[limit - 1].id)) if len(rows) > limit else None)
+    rows, following = newest_first(connection, notices, where, limit, cursor)
+    return NoticePage([_notice(row) for row in rows], following)
 
 
 def _notice(row: Any) -> Notice:

@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, Select, exists, func, insert, select
+from sqlalchemy import Connection, Select, exists, func, insert, select
 
 from services.alerts.notices.acknowledging import NotAllowedError, checked_note
 from services.alerts.notices.tables import acknowledgements, shifts
 from services.alerts.people.viewer import Viewer
-from services.alerts.queries import fallen, kept_open, kept_running, read_cursor, read_number, write_cursor
+from services.alerts.queries import fallen, kept_open, kept_running, newest_first
 from services.alerts.tables import TOLD, alerts, cases
 from shared.case import Outcome
 from shared.registry import Registry
@@ -112,14 +112,9 @@ def standing_alerts(platforms: Sequence[str]) -> Select[Any]:
 
 def list_shifts(connection: Connection, viewer: Viewer, limit: int, cursor: str | None) -> ShiftPage:
     """Those of the viewer's county alone: the city's tell of all counties. Of the whole city, all."""
-    where: list[ColumnElement[bool]] = []
-    if viewer.county is not None:
-        where.append(shifts.c.county == viewer.county)
-    if cursor:
-        where.append(shifts.c.id < read_number(read_cursor(cursor)))
-    rows = connection.execute(select(shifts).where(*where).order_by(shifts.c.id.desc()).limit(limit + 1)).all()
-    page = [_shift(row) for row in rows[:limit]]
-    return ShiftPage(page, write_cursor(str(rows[limit - 1].id)) if len(rows) > limit else None)
+    where = [] if viewer.county is None else [shifts.c.county == viewer.county]
+    rows, following = newest_first(connection, shifts, where, limit, cursor)
+    return ShiftPage([_shift(row) for row in rows], following)
 
 
 def on_duty(connection: Connection, county: str | None) -> Shift | None:

@@ -9,8 +9,8 @@ from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from services.alerts.people.accounts import account_of
 from services.alerts.people.tables import accounts, sessions
-from services.alerts.people.tokens import digest
 from services.alerts.people.viewer import Viewer
+from shared.secret import digest
 from shared.times import from_micros, to_micros
 
 IDLE = timedelta(hours=2)

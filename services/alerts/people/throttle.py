@@ -8,7 +8,7 @@ from sqlalchemy import Connection, case, delete, func, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
 from services.alerts.people.tables import sign_in_attempts as table
-from services.alerts.people.tokens import digest
+from shared.secret import digest
 from shared.times import to_micros
 
 WINDOW = timedelta(minutes=15)

@@ -1,7 +1,5 @@
 """Read tokens: how a program asks as an account does. They read what it sees and change nothing; a push key is none."""
 
-import hashlib
-import secrets
 from datetime import datetime
 
 from msgspec import Struct
@@ -10,6 +8,7 @@ from sqlalchemy import Connection, insert, select, update
 from services.alerts.people.accounts import AccountError, account_of
 from services.alerts.people.tables import accounts, read_tokens
 from services.alerts.people.viewer import Viewer
+from shared.secret import digest, new_secret
 from shared.times import from_micros, to_micros
 
 PREFIX = "lyr"
@@ -24,17 +23,11 @@ class Token(Struct, frozen=True):
     revoked_at: datetime | None
 
 
-def digest(secret: str) -> str:
-    """What is kept of a secret that has 256 random bits: nobody finds it from this."""
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
-
-
 def create_token(connection: Connection, account: str, now: datetime) -> tuple[str, str]:
     """(its id, the token itself, which is never shown again). Raises AccountError for an account that there is not."""
     if connection.execute(select(accounts.c.name).where(accounts.c.name == account)).first() is None:
         raise AccountError(f"没有账号 {account[:64]}；liuyan accounts list 可列出")
-    identifier = secrets.token_hex(4)
-    token = f"{PREFIX}_{identifier}_{secrets.token_urlsafe(32)}"
+    identifier, token = new_secret(PREFIX)
     values = {"id": identifier, "account": account, "hash": digest(token), "created_at": to_micros(now)}
     connection.execute(insert(read_tokens).values(values))
     return identifier, token
