@@ -58,6 +58,12 @@ def busy(detail: str) -> ProblemError:
     return ProblemError(problem(503, "busy", detail), {"Retry-After": "5"})
 
 
+def header_lines(error: ProblemError, more: Mapping[str, str] | None = None) -> list[tuple[bytes, bytes]]:
+    """The headers of a problem that is answered without the framework."""
+    headers = {"Content-Type": PROBLEM_TYPE, **error.headers, **(more or {})}
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+
+
 def problem_response(found: Problem, headers: Mapping[str, str] | None = None) -> Response[bytes]:
     return Response(
         msgspec.json.encode(found), status_code=found.status, media_type=PROBLEM_TYPE, headers=dict(headers or {})

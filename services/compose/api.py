@@ -13,7 +13,14 @@ from msgspec import Struct, defstruct
 from services.alerts.exports import DEFINITIONS
 from services.alerts.journal import AlertPage, Recorded
 from services.alerts.notices import routes as notice_routes
-from services.alerts.people.guard import DEPENDENCIES, People, SignInNeededError, on_sign_in_needed, protections
+from services.alerts.people.guard import (
+    DEPENDENCIES,
+    People,
+    SignInNeededError,
+    guarded,
+    on_sign_in_needed,
+    protections,
+)
 from services.alerts.people.requests import SESSION
 from services.alerts.people.routes import people_routes
 from services.alerts.queries import Summary
@@ -31,8 +38,9 @@ def application(routes: list[Any], away: Iterable[type[Exception]] = (), people:
     """The routes as an application, with `/schema/openapi.json` about them. `away`: what a database raises that does not answer.
     With `people`, whoever asks for anything that is not public has to be one of them; without, the routes guard themselves."""
     handlers = {**EXCEPTION_HANDLERS, **dict.fromkeys(away, on_unavailable), SignInNeededError: on_sign_in_needed}
+    every = [*routes, _document_route(routes)]
     return Litestar(
-        route_handlers=[*routes, _document_route(routes), *([] if people is None else people_routes(people))],
+        route_handlers=every if people is None else guarded([*every, *people_routes(people)], people),
         exception_handlers=handlers,  # type: ignore[arg-type]
         **({} if people is None else protections(people)),
         openapi_config=None,  # Litestar's own pages answer what is not there with HTML

@@ -1,4 +1,4 @@
-"""What stands between the HTTP server and the application: HEAD, how many at once, a bound for a body's arrival, and a quiet end."""
+"""What stands between the HTTP server and the application: HEAD, how many at once, and a quiet end."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,12 +7,10 @@ from typing import Any
 import msgspec
 import structlog
 
-from shared.http import PROBLEM_TYPE, ProblemError, busy, problem
+from shared.http import ProblemError, busy, header_lines
 
 logger = structlog.get_logger("http")
 
-BODY_SECONDS = 30.0  # for the whole body
-LAST_SECONDS = 2.0  # for what is still arriving when the service stops
 MAX_REQUESTS = 500  # at once; fewer than connections, so that some of these are always idle
 ALWAYS_ANSWERED = ("/livez", "/readyz", "/metrics")  # the busiest service is alive
 TELL_SECONDS = 60.0  # between two lines about the same
@@ -22,21 +20,12 @@ Send = Callable[[Any], Awaitable[None]]
 
 
 class Front:
-    """An ASGI application around another one. `hurry` when the service stops."""
+    """An ASGI application around another one."""
 
     def __init__(self, app: Callable[[Any, Receive, Send], Awaitable[None]]) -> None:
         self._app = app
-        self._arriving: set[asyncio.Timeout] = set()
-        self._stop_at: float | None = None
         self._answering = 0
         self._tell_at = 0.0
-
-    def hurry(self) -> None:
-        """From here on no body is waited for much longer."""
-        self._stop_at = asyncio.get_running_loop().time() + LAST_SECONDS
-        for timeout in self._arriving:
-            if not timeout.expired():
-                timeout.reschedule(self._stop_at)
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if self._answering >= MAX_REQUESTS and scope.get("path") not in ALWAYS_ANSWERED:
@@ -65,44 +54,13 @@ class Front:
 
         asked = {**scope, "method": "GET"} if scope.get("method") == "HEAD" else scope  # the server leaves the body out
         try:
-            await self._app(asked, self._bounded(receive), sending)
+            await self._app(asked, receive, sending)
         except asyncio.CancelledError:  # the stop's grace is over: an answer, instead of a traceback
             logger.warning("停止时仍未答完的请求已放弃", action="request_abandoned", path=scope.get("path"))
             if not started:
                 await _answer(busy("服务正在停止，没有答完；请稍后再试，推送请原样重发"), send)
 
-    def _bounded(self, receive: Receive) -> Receive:
-        until: float | None = None
-        arrived = False
-
-        async def bounded() -> Any:
-            nonlocal until, arrived
-            if arrived:
-                return await receive()
-            until = until or asyncio.get_running_loop().time() + BODY_SECONDS
-            timeout = asyncio.timeout_at(self._stop_at or until)
-            self._arriving.add(timeout)
-            try:
-                async with timeout:
-                    message = await receive()
-            except TimeoutError:
-                raise self._late() from None
-            finally:
-                self._arriving.discard(timeout)
-            arrived = not message.get("more_body", False)
-            return message
-
-        return bounded
-
-    def _late(self) -> ProblemError:
-        if self._stop_at is not None:
-            return busy("服务正在停止，没有存下；请稍后原样重发")
-        detail = f"内容没有在 {BODY_SECONDS:g} 秒之内到齐，没有存下；请原样重发"
-        return ProblemError(problem(408, "too_slow", detail), {"Connection": "close"})
-
 
 async def _answer(error: ProblemError, send: Send) -> None:
-    headers = {"Content-Type": PROBLEM_TYPE, **error.headers}
-    encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": error.problem.status, "headers": encoded})
+    await send({"type": "http.response.start", "status": error.problem.status, "headers": header_lines(error)})
     await send({"type": "http.response.body", "body": msgspec.json.encode(error.problem)})

@@ -65,9 +65,8 @@ def serve(
     host, port = bound.getsockname()[:2]
     with _taken(host, port, bound):
         bound.listen(WAITING_CONNECTIONS)
-    front = Front(app)
     config = uvicorn.Config(
-        front,
+        Front(app),
         loop="auto",
         http=Connection,
         lifespan="off",
@@ -83,7 +82,6 @@ def serve(
     def stop() -> None:
         server.should_exit = True
         worker.hurry()
-        front.hurry()
 
     worker.start()
     try:

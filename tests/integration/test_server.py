@@ -20,26 +20,11 @@ from services.compose.front import Front
 from services.compose.server import bind
 from services.standalone import engine as engine_module
 from services.standalone.prepare import prepare
-from tests.service import SINGLE, Running, Served, liuyan, running, served
+from tests.service import SINGLE, Running, liuyan, running
 
 PROMPT = 15.0  # seconds; below the grace, after which everything is cancelled
 HEAD = "POST /v1/events HTTP/1.1\r\nHost: liuyan\r\nContent-Type: {type}\r\nAuthorization: Bearer {key}\r\nContent-Length: 999\r\n"
 Message = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with served(tmp_path_factory.mktemp("server") / "server.db") as found:
-        yield found
-
-
-def post(service: Served) -> Message:
-    headers = [(b"authorization", f"Bearer {service.keys['zhenkang']}".encode()), (b"content-type", SINGLE.encode())]
-    return {
-        "type": "http", "method": "POST", "path": "/v1/events", "raw_path": b"/v1/events", "query_string": b"",
-        "root_path": "", "scheme": "http", "http_version": "1.1", "headers": headers, "client": None, "server": None,
-        "asgi": {"version": "3.0"}, "extensions": {}, "state": {},
-    }  # fmt: skip
 
 
 def never_whole() -> Callable[[], Awaitable[Message]]:
@@ -107,33 +92,103 @@ def test_a_port_on_which_another_began_to_listen_meanwhile_is_told(
 # Bodies
 
 
-def test_a_body_that_does_not_arrive_in_time_is_refused(service: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(front_module, "BODY_SECONDS", 0.05)
-    sent = Sent()
-    asyncio.run(asyncio.wait_for(Front(service.app)(post(service), never_whole(), sent), PROMPT))
-    assert (sent.status, sent.problem["reason"], sent.problem["status"]) == (408, "too_slow", 408)
-    assert sent.headers[b"content-type"] == b"application/problem+json"
-    assert sent.headers[b"connection"] == b"close"
+async def answer_whole(reader: asyncio.StreamReader) -> tuple[bytes, dict[str, str], Any]:
+    """Of an answer, after which the connection ends: its status line, headers and JSON."""
+    told = await asyncio.wait_for(reader.read(), PROMPT)
+    head, _, body = told.partition(b"\r\n\r\n")
+    status, *lines = head.decode().split("\r\n")
+    return status.encode(), dict(line.split(": ", 1) for line in lines), json.loads(body)
 
 
-def test_a_body_that_is_still_arriving_does_not_hold_the_stop(service: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(front_module, "LAST_SECONDS", 0.05)
-    first, second = Sent(), Sent()
+async def wait_for_body(scope: Any, receive: Any, send: Any) -> None:
+    """What reads to the end before it answers."""
+    while (await receive()).get("more_body", False):
+        pass
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+@pytest.mark.parametrize("sent", ["", "{"], ids=["nothing of it", "a part of it"])
+def test_a_body_that_does_not_arrive_in_time_is_refused(sent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections_module, "BODY_SECONDS", 0.1)
 
     async def main() -> None:
-        front = Front(service.app)
-        task = asyncio.create_task(front(post(service), never_whole(), first))
-        await asyncio.sleep(0.05)
-        assert not task.done()
-        front.hurry()
-        await asyncio.wait_for(task, PROMPT)
-        await asyncio.wait_for(front(post(service), never_whole(), second), PROMPT)
+        async with listening(wait_for_body) as port:
+            reader, writer = await connect(port, f"{HEAD.format(type=SINGLE, key='lyk_none')}\r\n{sent}")
+            status, headers, told = await answer_whole(reader)
+            assert status.startswith(b"HTTP/1.1 408")
+            assert (told["reason"], told["status"]) == ("too_slow", 408)
+            assert headers["content-type"] == "application/problem+json"
+            assert headers["connection"] == "close"
+            writer.close()
 
     asyncio.run(main())
-    for sent in (first, second):
-        assert (sent.status, sent.problem["reason"]) == (503, "busy")
-        assert sent.problem["detail"] == "服务正在停止，没有存下；请稍后原样重发"
-        assert int(sent.headers[b"retry-after"]) > 0
+
+
+def test_a_body_that_arrives_while_nobody_reads_it_is_not_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the service itself makes the network wait, the client is not to blame."""
+    monkeypatch.setattr(connections_module, "BODY_SECONDS", 0.05)
+    size = 1024 * 1024
+    head = f"POST / HTTP/1.1\r\nHost: liuyan\r\nConnection: close\r\nContent-Length: {size}\r\n\r\n"
+
+    async def main() -> None:
+        may_read = asyncio.Event()
+
+        async def busy(scope: Any, receive: Any, send: Any) -> None:
+            await may_read.wait()
+            await wait_for_body(scope, receive, send)
+
+        async with listening(busy) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(head.encode() + b" " * size)
+            monkeypatch.setattr(connections_module, "BODY_SECONDS", 4 * PROMPT)
+            await asyncio.sleep(0.2)
+            may_read.set()
+            assert (await asyncio.wait_for(reader.readline(), PROMPT)).startswith(b"HTTP/1.1 204")
+            writer.close()
+
+    asyncio.run(main())
+
+
+def test_a_second_request_on_the_connection_waits_for_the_answer_to_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its body may be late; the first one's answer comes nevertheless."""
+    monkeypatch.setattr(connections_module, "BODY_SECONDS", 0.05)
+
+    async def main() -> None:
+        may_answer = asyncio.Event()
+
+        async def slow(scope: Any, receive: Any, send: Any) -> None:
+            await may_answer.wait()
+            await wait_for_body(scope, receive, send)
+
+        async with listening(slow) as port:
+            second = f"{HEAD.format(type=SINGLE, key='lyk_none')}\r\n" + "{"
+            reader, writer = await connect(port, WHOLE + second)
+            await asyncio.sleep(0.2)
+            may_answer.set()
+            told = await asyncio.wait_for(reader.read(), PROMPT)
+            assert told.startswith(b"HTTP/1.1 204")
+            assert told.count(b"HTTP/1.1") == 2
+            assert b"HTTP/1.1 408" in told
+            writer.close()
+
+    asyncio.run(main())
+
+
+def test_a_body_that_is_still_arriving_does_not_hold_the_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections_module, "LAST_SECONDS", 0.05)
+
+    async def main() -> None:
+        async with listening(wait_for_body) as port:
+            reader, writer = await connect(port, f"{HEAD.format(type=SINGLE, key='lyk_none')}\r\n" + "{")
+            await asyncio.sleep(0.05)
+        status, headers, told = await answer_whole(reader)
+        assert status.startswith(b"HTTP/1.1 503")
+        assert (told["reason"], told["detail"]) == ("busy", "服务正在停止，没有存下；请稍后原样重发")
+        assert int(headers["retry-after"]) > 0
+        writer.close()
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("begun", [False, True], ids=["before its answer", "in the middle of its answer"])
@@ -196,15 +251,16 @@ def test_more_requests_than_can_be_answered_are_refused_but_for_those_about_heal
     assert [line["action"] for line in told] == ["too_many_requests"], "once a minute"
 
 
+async def answering(scope: Any, receive: Any, send: Any) -> None:
+    """What answers everything with 204."""
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
 @contextlib.asynccontextmanager
-async def listening() -> AsyncIterator[int]:
-    """The port of a server that answers everything with 204."""
-
-    async def answering(scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 204, "headers": []})
-        await send({"type": "http.response.body", "body": b""})
-
-    config = uvicorn.Config(answering, http=Connection, lifespan="off", log_config=None)
+async def listening(app: Any = answering) -> AsyncIterator[int]:
+    """The port of a server."""
+    config = uvicorn.Config(app, http=Connection, lifespan="off", log_config=None)
     server = uvicorn.Server(config)
     with contextlib.closing(bind("127.0.0.1", 0)) as bound:
         bound.listen()
@@ -223,6 +279,30 @@ async def connect(port: int, text: str = "") -> tuple[asyncio.StreamReader, asyn
 
 
 WHOLE = "GET / HTTP/1.1\r\nHost: liuyan\r\n\r\n"
+
+
+def test_while_a_request_is_answered_the_head_of_the_next_may_be_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer comes whole; then the connection ends."""
+    monkeypatch.setattr(connections_module, "HEAD_SECONDS", 0.05)
+
+    async def main() -> bytes:
+        may_answer = asyncio.Event()
+
+        async def slow(scope: Any, receive: Any, send: Any) -> None:
+            await may_answer.wait()
+            await answering(scope, receive, send)
+
+        async with listening(slow) as port:
+            reader, writer = await connect(port, f"{WHOLE}GET / HTTP/1.1\r\nHo")
+            await asyncio.sleep(0.2)
+            may_answer.set()
+            told = await asyncio.wait_for(reader.read(), PROMPT)
+            writer.close()
+            return told
+
+    told = asyncio.run(main())
+    assert told.startswith(b"HTTP/1.1 204")
+    assert told.count(b"HTTP/1.1") == 1
 
 
 @pytest.mark.parametrize(
