@@ -43,11 +43,11 @@ CHUNK = 2_000  # of values in one IN (…): below SQLite's limit of 32,766 param
 def among(dialect_name: str, found: ColumnElement[str], name: str) -> ColumnElement[bool]:
     """Whether it is one of the parameter's values (texts).
 
-    On PostgreSQL they are one array: of an IN (…) with thousands of values, taking the text apart took longer than the query.
+    They are one array, or one JSON text: of an IN (…) with many values, making and taking apart the text took longer than the query.
     """
     if dialect_name == "postgresql":
         return found == any_(bindparam(name, type_=postgresql.ARRAY(AnyText)))
-    return found.in_(bindparam(name, expanding=True))
+    return found.in_(select(func.json_each(bindparam(name, type_=JSON)).table_valued("value").c.value))
 
 
 def upsert(

@@ -160,11 +160,11 @@ async def _read(request: Request[Any, Any, Any]) -> bytes | None:
         message: Any = await request.receive()
         if message["type"] == "http.disconnect":
             raise InternalServerException  # nobody is there to be told
-        parts.append(message["body"])
-        size += len(message["body"])
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
         if size > MAX_BODY:
             return None
-        more = message["more_body"]
+        more = message.get("more_body", False)
     return b"".join(parts)
 
 

@@ -31,6 +31,8 @@ from shared.rules import Ruleset
 logger = structlog.get_logger("engine")
 
 MAX_EVENTS = 2_000  # in one transaction
+PAUSE = 0.0005  # seconds without a push that end a group of pushes that come side by side
+LONGEST_GATHERING = 0.010
 MAX_WAITING = 5_000  # submissions; more are refused as busy
 SWEEP_SECONDS = 0.2  # between two looks at the deadlines while pushes keep coming
 PROBE_SECONDS = 1.0  # after a failed write, and between tries whether writing works again
@@ -64,6 +66,7 @@ class Engine:
         self._door = threading.Lock()
         self.ending = threading.Event()  # set when the service is told to stop: long reads end early
         self._stopping = self._closed = False
+        self._side_by_side = False
         self._writing: list[_Submission] = []
         self._beat = time.monotonic()
         self._trouble: str | None = None
@@ -131,7 +134,10 @@ class Engine:
                 self._commit(batch)
                 self._writing = []
             self._beat = time.monotonic()
-            if wait == 0.0 or self._queue.empty() or self._beat - swept_at >= SWEEP_SECONDS:
+            until_sweep = swept_at + SWEEP_SECONDS - self._beat
+            if batch and wait > 0.0 and until_sweep > 0.0:
+                wait = until_sweep
+            else:
                 wait, swept_at = self._sweep(), self._beat
             if self._trouble is not None:
                 wait = min(wait, self._probe())
@@ -147,21 +153,33 @@ class Engine:
                 _tell([item], [BusyError()])
 
     def _gather(self, wait: float) -> list[_Submission] | None:
-        """What has been submitted, after at most `wait` seconds; None when all is done and the engine is stopping."""
+        """What has been submitted, after at most `wait` seconds; None when all is done and the engine is stopping.
+
+        Where pushes come side by side a group waits until no more of them follow: what a transaction costs is shared by more.
+        """
+        batch = self._take(0.0 if self._stopping else wait)
+        if not batch:
+            return None if self._stopping and self._queue.empty() else batch
+        until = time.monotonic() + LONGEST_GATHERING
+        while self._side_by_side and _size(batch) < MAX_EVENTS and time.monotonic() < until:
+            time.sleep(PAUSE)
+            more = self._take(0.0)
+            if not more:
+                break
+            batch += more
+        self._side_by_side = len(batch) > 1
+        return batch
+
+    def _take(self, wait: float) -> list[_Submission]:
+        """What is in the queue, after at most `wait` seconds, if it is empty; a transaction's worth at most."""
         batch: list[_Submission] = []
-        size = 0
-        try:
-            item = self._queue.get_nowait() if self._stopping or wait <= 0 else self._queue.get(timeout=wait)
+        with contextlib.suppress(queue.Empty):
+            item = self._queue.get_nowait() if wait <= 0 else self._queue.get(timeout=wait)
             while item is not None:
                 batch.append(item)
-                size += len(item.events)
-                if size >= MAX_EVENTS:
+                if _size(batch) >= MAX_EVENTS:
                     break
                 item = self._queue.get_nowait()
-        except queue.Empty:
-            pass
-        if not batch and self._stopping and self._queue.empty():
-            return None
         return batch
 
     def _commit(self, batch: list[_Submission]) -> None:
@@ -232,6 +250,10 @@ class Engine:
             except Exception:  # a closed terminal, say; the flags themselves are recorded
                 logger.exception("提醒未能显示", action="observer_failed")
         return 0.0
+
+
+def _size(batch: Sequence[_Submission]) -> int:
+    return sum(len(item.events) for item in batch)
 
 
 def _tell(batch: list[_Submission], answers: Sequence[list[Taken] | Exception]) -> None:

@@ -6,6 +6,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -17,6 +18,7 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Row,
+    Select,
     Table,
     Text,
     bindparam,
@@ -27,7 +29,7 @@ from sqlalchemy import (
     update,
 )
 
-from services.alerts.sql import chunks, insert_missing, run_many, upsert
+from services.alerts.sql import among, chunks, insert_missing, run_many, upsert
 from shared.events import BaseEvent, CaseEvent, Event, decode_event, encode_event
 from shared.records import DeadLetter, encode_letter
 from shared.times import from_micros, to_micros
@@ -78,7 +80,9 @@ def case_key(event: Event) -> str:
     return event.key if isinstance(event, CaseEvent) else ""
 
 
-_BY_IDENT = select(events.c.ident, events.c.body).where(events.c.ident.in_(bindparam("idents", expanding=True)))
+@lru_cache
+def _by_ident(dialect_name: str) -> Select[Any]:
+    return select(events.c.ident, events.c.body).where(among(dialect_name, events.c.ident, "idents"))
 
 
 def known_bodies(connection: Connection, arriving: Iterable[Event]) -> dict[tuple[str, str], bytes]:
@@ -86,12 +90,16 @@ def known_bodies(connection: Connection, arriving: Iterable[Event]) -> dict[tupl
     by_ident = {ident(event): (event.source, event.id) for event in arriving}
     found: dict[tuple[str, str], bytes] = {}
     for chunk in chunks(by_ident):
-        for name, body in connection.execute(_BY_IDENT, {"idents": chunk}):
+        for name, body in connection.execute(_by_ident(connection.dialect.name), {"idents": chunk}):
             found[by_ident[name]] = body
     return found
 
 
-_BY_KEY = select(events.c.key, events.c.body).where(events.c.key.in_(bindparam("keys", expanding=True)))
+@lru_cache
+def _by_key(dialect_name: str) -> Select[Any]:
+    return select(events.c.key, events.c.body).where(among(dialect_name, events.c.key, "keys"))
+
+
 _APPEND = insert(events).values({name: bindparam(name) for name in ("ident", "key", "body")})
 
 
@@ -105,7 +113,7 @@ def histories(connection: Connection, keys: Iterable[str]) -> Iterator[tuple[str
     """Each case's key with all its events, in no particular order."""
     for chunk in chunks(keys):
         grouped: dict[str, list[CaseEvent]] = {key: [] for key in chunk}
-        for key, body in connection.execute(_BY_KEY, {"keys": chunk}):
+        for key, body in connection.execute(_by_key(connection.dialect.name), {"keys": chunk}):
             grouped[key].append(decode_event(body))
         yield from grouped.items()
 

@@ -10,6 +10,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -202,6 +203,19 @@ def flood(port: int, keys: dict[str, str], pushes: list[list[Event]]) -> tuple[s
     return answered, [*unanswered, *waiting]
 
 
+def until_flagged(file: Path, rules: Ruleset, port: int) -> None:
+    """Wait until all that is due is flagged, or the service is gone."""
+    end = time.monotonic() + PATIENCE
+    with opened(file, rules) as found:
+        while (wake := found.next_wake()) is not None and wake <= NOW:
+            assert time.monotonic() < end, "what is due is not flagged"
+            time.sleep(0.01)
+            try:
+                socket.create_connection(("127.0.0.1", port), PATIENCE).close()
+            except OSError:
+                return
+
+
 def finish(
     crashes: Crashes, file: Path, keys: dict[str, str], rules: Ruleset, pushes: list[list[Event]], answered: set[str],
     unanswered: list[list[Event]], what: str,
@@ -215,6 +229,7 @@ def finish(
         assert found.differences() == [], what
     again, left = flood(started["port"], keys, unanswered)
     assert left == [], what
+    until_flagged(file, rules, started["port"])
     assert crashes.end(started, signal.SIGTERM) == 0, what
     everything = [e for push in pushes for e in push]
     with opened(file, rules) as found:
@@ -243,6 +258,8 @@ def test_a_flood_killed_at_every_point(
         if "status" in started:
             return file, started["status"], set(), pushes
         answered, unanswered = flood(started["port"], keys, pushes)
+        if not unanswered:
+            until_flagged(file, rules, started["port"])
         status = crashes.end(started, signal.SIGTERM if not unanswered else None)
         return file, status, answered, unanswered
 

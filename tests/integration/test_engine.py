@@ -119,6 +119,33 @@ def test_many_pushes_share_few_transactions_and_are_answered_in_order(file: Path
         assert found.differences() == []
 
 
+def test_pushes_that_come_side_by_side_wait_for_each_other(
+    file: Path, rules: Ruleset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one connection after the other sends while a group is gathered is in it; who pushes alone does not wait."""
+    monkeypatch.setattr(engine_module, "PAUSE", 0.5)
+    monkeypatch.setattr(engine_module, "LONGEST_GATHERING", PATIENCE)
+    monkeypatch.setattr(engine_module, "MAX_EVENTS", 10)
+    gate = Gate("gathered")
+
+    async def main(engine: Engine) -> None:
+        for i in range(3):  # alone
+            await asyncio.wait_for(engine.submit([received(i)], "test"), 0.5 * PATIENCE)
+        assert gate.seen["gathered"] == 3
+        together = [asyncio.create_task(engine.submit([received(i)], "test")) for i in range(3, 5)]
+        await asyncio.wait_for(asyncio.gather(*together), PATIENCE)
+        before = gate.seen["gathered"]
+        one = asyncio.create_task(engine.submit([received(5)], "test"))
+        await asyncio.sleep(0.05)
+        others = [asyncio.create_task(engine.submit([received(i)], "test")) for i in range(6, 15)]
+        await asyncio.wait_for(asyncio.gather(one, *others), PATIENCE)
+        assert gate.seen["gathered"] == before + 1, "a full group waits no longer"
+
+    gate.open()
+    with started(file, rules, FakeClock(NOW), step=gate) as engine:
+        asyncio.run(main(engine))
+
+
 def test_a_transaction_is_bounded(file: Path, rules: Ruleset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_module, "MAX_EVENTS", 10)
     gate = Gate("gathered")
