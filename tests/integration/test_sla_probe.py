@@ -9,10 +9,12 @@ import pytest
 
 pytest.importorskip("faust")
 
+from services.sla.worker.app import make_app
 from services.sla.worker.health import Health
 from services.sla.worker.lookout import Lookout
 from services.sla.worker.probe import serve
 from services.sla.worker.watchdog import Position, Watchdog
+from shared.rules import Ruleset
 
 Ask = Callable[[str], tuple[int, str]]
 
@@ -113,3 +115,15 @@ def test_a_check_of_the_topics_that_fails_is_a_reason(health: Health, watchdog: 
     assert health.topics == "主题未能核对：OSError"
     asyncio.run(Lookout("127.0.0.1:1", "g", watchdog, health, list, lambda: None).check())
     assert health.topics is None
+
+
+def test_who_asks_before_the_application_runs_makes_nothing_of_it(
+    ask: Ask, health: Health, watchdog: Watchdog, rules: Ruleset
+) -> None:
+    """Faust's parts belong to the loop of whoever asks for them first: made by a probe, they would hang, and the worker with them."""
+    app = make_app("127.0.0.1:1", "here", 2, rules, watchdog, health)
+    health.brokers = health.topics = None
+    assert ask("/readyz") == (503, "还没有加入消费组，或正在重新分配分区")
+    assert not health.member()
+    assert app.tables._recovery is None
+    assert app._consumer is None

@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from services.sla.worker.watchdog import (
+    JOINING_SECONDS,
     ONE_BY_ONE_SECONDS,
     STOPPING_SECONDS,
     UNSEEN_SECONDS,
@@ -87,7 +88,7 @@ def looks(dog: Watchdog, clock: Seconds, until: float, committed: dict[int, int]
     """The same sight every five seconds; partition 0 ends at 10, partition 1 at 20."""
     while clock.now < until:
         clock.now = min(until, clock.now + 5.0)
-        dog.see({0: Position(10, committed[0]), 1: Position(20, committed[1])}, held)
+        dog.see({0: Position(10, committed[0]), 1: Position(20, committed[1])}, held, True)
 
 
 def test_a_lag_that_does_not_shrink_is_stuck() -> None:
@@ -114,8 +115,8 @@ def test_what_others_hold_is_theirs_but_who_holds_nothing_answers_for_all() -> N
     while clock.now < 100.0:
         clock.now += 5.0
         sight = {0: Position(10, 4), 1: Position(20, 20)}
-        dog.see(sight, {1})
-        spare.see(sight, set())
+        dog.see(sight, {1}, True)
+        spare.see(sight, set(), True)
     assert dog.unhealthy() is None
     assert spare.unhealthy() is not None
 
@@ -179,10 +180,35 @@ def test_it_bites_by_itself() -> None:
 def test_more_done_than_there_is_twice_in_a_row_is_another_topic() -> None:
     clock = Seconds()
     dog = Watchdog(60.0, clock)
-    dog.see({0: Position(10, 20), 1: Position(5, 5)}, {0, 1})
+    dog.see({0: Position(10, 20), 1: Position(5, 5)}, {0, 1}, True)
     assert dog.reset()
     assert dog.unhealthy() is None
-    dog.see({0: Position(20, 20), 1: Position(4, 5)}, {0, 1})
+    dog.see({0: Position(20, 20), 1: Position(4, 5)}, {0, 1}, True)
     assert dog.unhealthy() is None
-    dog.see({0: Position(20, 20), 1: Position(4, 5)}, {0, 1})
+    dog.see({0: Position(20, 20), 1: Position(4, 5)}, {0, 1}, True)
     assert dog.unhealthy() == topic_reset(1)
+
+
+def test_who_does_not_get_into_the_group_is_started_again_though_nothing_waits() -> None:
+    """It was seen once, on a busy machine: a worker that hung on its way into the group, with nothing to do and nothing in its log."""
+    clock = Seconds()
+    dog = Watchdog(60.0, clock)
+    done = {0: Position(10, 10)}
+    for clock.now in range(0, int(JOINING_SECONDS) + 5, 5):
+        assert dog.unhealthy() is None
+        dog.see(done, set(), False)
+    clock.now = JOINING_SECONDS + 0.1
+    assert dog.unhealthy() == "Kafka 有应答，而超过三分钟没有加入消费组"
+    dog.see(done, {0}, True)
+    assert dog.unhealthy() is None
+
+
+def test_who_is_outside_the_group_while_no_broker_answers_is_not_to_blame() -> None:
+    clock = Seconds()
+    dog = Watchdog(60.0, clock)
+    dog.see({0: Position(10, 10)}, set(), False)
+    clock.now = 10 * JOINING_SECONDS
+    assert dog.unhealthy() is None
+    dog.see({0: Position(10, 10)}, set(), False)
+    clock.now += 5.0
+    assert dog.unhealthy() is None, "it has only just begun to join"

@@ -57,6 +57,7 @@ def make_app(
     processor = Processor(ledger, partitions, rules, watchdog, health, done)
     ledger.on_taken = processor.take_over
     health.working = lambda: _working(app, ledger)
+    health.member = lambda: _member(app)
 
     async def agent(stream: Any) -> None:
         async for event in stream.noack().events():
@@ -72,8 +73,15 @@ def held(app: faust.App) -> list[int]:
     return list(cast(BatchConsumer, consumer).reached()) if consumer is not None else []
 
 
+def _member(app: faust.App) -> bool:
+    """Whether it is one of the group, and no partitions are being given away; from any thread. Faust makes its parts when they are asked
+    for, with the loop of whoever asks: what a probe made would never come to work."""
+    recovery = cast(TableManager, app.tables)._recovery  # noqa: SLF001 - the property would make one
+    return recovery is not None and recovery.completed.is_set() and not app.rebalancing
+
+
 def _working(app: faust.App, ledger: Ledger) -> str | None:
-    if app.rebalancing or not cast(TableManager, app.tables).recovery.completed.is_set():
+    if not _member(app):
         return "还没有加入消费组，或正在重新分配分区"
     unread = ledger.unread()
     return f"正在读回分区 {'、'.join(map(str, unread))}" if unread else None

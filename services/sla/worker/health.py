@@ -18,6 +18,8 @@ class Health:
         self._watchdog = watchdog
         self.working: Callable[[], str | None] = lambda: "还没有启动"
         """Why nothing is processed at present, as the application has it."""
+        self.member: Callable[[], bool] = lambda: False
+        """Whether the process is one of the group, as the application has it."""
         self.brokers: str | None = NOT_LOOKED
         """Why nothing is known from the brokers."""
         self.topics: str | None = NOT_LOOKED

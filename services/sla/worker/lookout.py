@@ -4,6 +4,7 @@ So it knows of a lag without the agent, the consumer and their loop, which may b
 """
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -79,8 +80,10 @@ class Lookout:
                     await self.check()
                 await asyncio.sleep(LOOK_SECONDS)
         finally:
-            await consumer.stop()
-            await admin.close()
+            for close in (consumer.stop, admin.close):
+                with contextlib.suppress(KafkaError, TimeoutError):
+                    async with asyncio.timeout(ANSWER_SECONDS):  # else nobody would look any more
+                        await close()
 
     async def _positions(self, consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient) -> Mapping[int, Position]:
         partitions = [TopicPartition(MESSAGES.name, number) for number in range(MESSAGES.partitions)]
@@ -95,7 +98,7 @@ class Lookout:
     def _tell(self, positions: Mapping[int, Position]) -> None:
         self._answered()
         self._health.see(positions)
-        self._watchdog.see(positions, self._held())
+        self._watchdog.see(positions, self._held(), self._health.member())
         if not self._watchdog.reset():
             self.seen.set()
 

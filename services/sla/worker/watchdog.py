@@ -21,6 +21,9 @@ logger = structlog.get_logger("sla")
 PATIENCE_SECONDS = 60.0
 ONE_BY_ONE_SECONDS = 300.0  # for a partition while others come on: they take turns
 STOPPING_SECONDS = 25.0
+JOINING_SECONDS = (
+    180.0  # in which the brokers answer, and yet this process is not one of the group; joining takes seconds
+)
 UNSEEN_SECONDS = 30.0  # without a look, what was seen before says nothing any more
 LOOK_SECONDS = 1.0
 
@@ -61,6 +64,7 @@ class Watchdog:
         self._still: dict[int, float] = {}  # since when a partition has lagged without coming on
         self._beyond: frozenset[int] = frozenset()  # at the last look, and at the one before it too
         self._beyond_once: frozenset[int] = frozenset()
+        self._outside: float | None = None  # since when, at every look, the process was not one of the group
         self._stopping: float | None = None
 
     @contextmanager
@@ -77,11 +81,13 @@ class Watchdog:
         finally:
             del self._begun[piece]
 
-    def see(self, positions: Mapping[int, Position], held: Collection[int]) -> None:
-        """What the brokers tell of all partitions. Who holds none answers for all: nobody might."""
+    def see(self, positions: Mapping[int, Position], held: Collection[int], member: bool) -> None:
+        """What the brokers tell of all partitions. Who holds none answers for all: nobody might. `member`: whether this process is
+        one of the group, and no partitions are being given away at present."""
         now = self._seconds()
         if now - self._looked > UNSEEN_SECONDS:
-            self._still = {}
+            self._still, self._outside = {}, None
+        self._outside = None if member else now if self._outside is None else self._outside
         still = {}
         for partition in held or positions:
             position = positions[partition]
@@ -116,6 +122,8 @@ class Watchdog:
             return topic_reset(min(self._beyond))
         if now - self._looked > UNSEEN_SECONDS:
             return None
+        if self._outside is not None and now - self._outside > JOINING_SECONDS:
+            return "Kafka 有应答，而超过三分钟没有加入消费组"
         since = [max(began, self._alive) for began in self._still.values()]
         if since and now - max(since) > self._patience:
             return "有积压而超过一分钟没有进展"
