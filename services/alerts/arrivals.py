@@ -1,11 +1,11 @@
 """What arrives, counted: events per platform and type, and the platforms' own tallies of their days."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Select, func, select
 
 from services.alerts.sql import upsert
 from services.alerts.tables import days, event_counts, tallies
@@ -40,8 +40,13 @@ def tally_row(event: Tally) -> dict[str, Any]:
 
 def tally_gaps(connection: Connection, now: datetime) -> dict[str, int]:
     """Per platform: its counts minus ours, over the days that it has counted. The latest tally of a day by now stands."""
-    told = select(tallies.c.platform, tallies.c.day).distinct().subquery()
-    stands = (
+    return {row.platform: int(row.gap) for row in connection.execute(summed_gaps(now))}
+
+
+def summed_gaps(now: datetime) -> Select[Any]:
+    """A row a platform: the days of many years are summed where they are kept, not fetched at each scrape."""
+    told = select(tallies.c.platform, tallies.c.day).distinct().subquery("told")
+    theirs = (
         select(tallies.c.received)
         .where(tallies.c.platform == told.c.platform, tallies.c.day == told.c.day, tallies.c.time <= to_micros(now))
         .order_by(tallies.c.time.desc(), tallies.c.sequence.desc(), tallies.c.id.desc())
@@ -49,9 +54,6 @@ def tally_gaps(connection: Connection, now: datetime) -> dict[str, int]:
         .scalar_subquery()
     )
     ours = select(days.c.received).where(days.c.platform == told.c.platform, days.c.day == told.c.day).scalar_subquery()
-    rows = connection.execute(select(told.c.platform, stands.label("theirs"), func.coalesce(ours, 0).label("ours")))
-    gaps: Counter[str] = Counter()
-    for row in rows:
-        if row.theirs is not None:
-            gaps[row.platform] += row.theirs - row.ours
-    return dict(gaps)
+    a_day = select(told.c.platform, (theirs - func.coalesce(ours, 0)).label("gap")).subquery("a_day")
+    summed = select(a_day.c.platform, func.sum(a_day.c.gap).label("gap")).where(a_day.c.gap.is_not(None))
+    return summed.group_by(a_day.c.platform)

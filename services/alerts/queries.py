@@ -281,6 +281,13 @@ def figures_of(
     return tabulate(standings_as_of(connection, recall, months, as_of), registry, months)
 
 
+def scraped_figures(months: Sequence[str]) -> Select[Any]:
+    """The kept figures that a scrape tells: of these months all, of those before what still asks for something. Years of closed
+    cases are left in the database."""
+    asking = or_(figures.c.outcome.in_([Outcome.OVERDUE.value, AWAITING]), figures.c.provisional)
+    return select(figures).where(figures.c.cases != 0, or_(figures.c.month.in_(months), asking))
+
+
 class State(Struct, frozen=True):
     """What a scrape needs, each from kept figures or an index: nothing here grows with the number of cases."""
 
@@ -302,7 +309,7 @@ def state(connection: Connection, registry: Registry, months: Iterable[str], now
     overdue: Counter[tuple[str, str]] = Counter()
     awaiting: Counter[str] = Counter()
     provisional = 0
-    for row in connection.execute(select(figures).where(figures.c.cases != 0)):
+    for row in connection.execute(scraped_figures(list(wanted))):
         s = Standing(*row[:-1])
         if s.month in wanted:
             standings[s] += row.cases

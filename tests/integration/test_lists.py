@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from services.alerts.queries import Filters, Page, all_keys, list_cases, list_overdue, state
+from services.alerts.arrivals import summed_gaps
+from services.alerts.queries import Filters, Page, all_keys, list_cases, list_overdue, scraped_figures, state
 from services.sla.rules import evaluate
 from shared.case import Case
 from shared.events import CaseEvent
@@ -143,3 +144,27 @@ def test_the_kept_figures_and_what_a_scrape_needs(full: Deck, rules: Ruleset) ->
     assert found.tally_gap == {"zhenkang": 12 - received}
     assert all(type(number) is int for number in found.tally_gap.values())
     assert full.differences() == []
+
+
+def test_a_scrape_fetches_nothing_of_what_was_closed_in_months_gone_by(rules: Ruleset) -> None:
+    """However many years a city has counted: rows of the months asked for, of what still asks for something, and one a platform."""
+    with deck(rules, at("03-30 10:00")) as found:
+        for month in (1, 2):
+            for number, platform in enumerate(PLATFORMS):
+                start, where = at(f"0{month}-11 10:00"), {"platform": platform, "subject": f"{month}-{number}"}
+                found.push(event(f"{month}-{number}-r", "received", start, **where))
+                found.push(event(f"{month}-{number}-c", "completed", start + timedelta(hours=number * 200), **where))
+        found.push(event("open", "received", at("01-12 10:00"), platform="gengma", subject="open"))
+        found.push(event("alone", "accepted", at("01-13 10:00"), platform="gongan", subject="alone"))
+        for number in range(20):
+            found.push(tally(f"t{number}", at("03-01 01:00"), f"2022-02-{number + 1:02}", 1))
+        found.sweep()
+        with found.database.reading() as connection:
+            rows = connection.execute(scraped_figures(["2022-03"])).all()
+            gaps = connection.execute(summed_gaps(found.now)).all()
+            told = state(connection, rules.registry, ["2022-03"], found.now)
+    assert sorted((row.platform, row.outcome) for row in rows) == [("gengma", "overdue"), ("gongan", "awaiting")]
+    assert [row.platform for row in gaps] == ["zhenkang"]
+    assert sum(told.open_overdue.values()) == 1
+    assert told.awaiting == {"gongan": 1}
+    assert told.tally_gap == {"zhenkang": 20 - 1}
