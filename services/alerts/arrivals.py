@@ -40,11 +40,12 @@ def tally_row(event: Tally) -> dict[str, Any]:
 
 def tally_gaps(connection: Connection, now: datetime) -> dict[str, int]:
     """Per platform: its counts minus ours, over the days that it has counted. The latest tally of a day by now stands."""
-    return {row.platform: int(row.gap) for row in connection.execute(summed_gaps(now))}
+    rows = connection.execute(summed_gaps(now))
+    return {row.platform: int(row.gap) for row in rows if row.gap is not None}
 
 
 def summed_gaps(now: datetime) -> Select[Any]:
-    """A row a platform: the days of many years are summed where they are kept, not fetched at each scrape."""
+    """A row a platform, `gap` null where no tally stands yet. The days of many years are summed where they are, not fetched each time."""
     told = select(tallies.c.platform, tallies.c.day).distinct().subquery("told")
     theirs = (
         select(tallies.c.received)
@@ -55,5 +56,4 @@ def summed_gaps(now: datetime) -> Select[Any]:
     )
     ours = select(days.c.received).where(days.c.platform == told.c.platform, days.c.day == told.c.day).scalar_subquery()
     a_day = select(told.c.platform, (theirs - func.coalesce(ours, 0)).label("gap")).subquery("a_day")
-    summed = select(a_day.c.platform, func.sum(a_day.c.gap).label("gap")).where(a_day.c.gap.is_not(None))
-    return summed.group_by(a_day.c.platform)
+    return select(a_day.c.platform, func.sum(a_day.c.gap).label("gap")).group_by(a_day.c.platform)
