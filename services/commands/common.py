@@ -93,6 +93,11 @@ def db_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )
 
 
+def file_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Of what only the embedded form does."""
+    return click.option("--db", metavar="文件", help="数据库：SQLite 文件（默认取设置 db）")(function)
+
+
 def as_of_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--as-of", type=INSTANT, metavar="时刻", help="截至的时刻，如 2022-04-11T00:00:00+08:00（默认现在）"

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from services.commands.common import (
-    db_option,
+    file_option,
     now,
     opened,
     progress,
@@ -24,7 +24,7 @@ from shared.helptext import ChineseCommand
 
 @click.command("replay", cls=ChineseCommand)
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="文件.jsonl")
-@db_option
+@file_option
 def replay_command(file: Path, db: str | None) -> None:
     """把文件里的 CloudEvents（每行一个）送进内嵌引擎；数据库不存在则新建。
 
@@ -62,7 +62,14 @@ def replay_command(file: Path, db: str | None) -> None:
 @click.option("--url", required=True, metavar="地址", help="服务的地址，如 http://127.0.0.1:8000")
 @click.option("--key", required=True, metavar="密钥", envvar="LIUYAN_SIMULATE_KEY", help="平台的推送密钥")
 @click.option("--platform", required=True, metavar="平台", help="密钥所属的平台")
-@click.option("--per-minute", type=click.FloatRange(0.1, 6000), default=6, show_default=True, help="每分钟几件留言")
+@click.option(
+    "--per-minute",
+    type=click.FloatRange(0.1, 6000),
+    default=6,
+    show_default=True,
+    metavar="件数",
+    help="每分钟几件留言",
+)
 @click.option("--count", type=click.IntRange(1), metavar="件数", help="一共几件（默认直到 Ctrl-C）")
 def simulate_command(url: str, key: str, platform: str, per_minute: float, count: int | None) -> None:
     """模拟一个平台：向运行中的服务推送虚构的留言，大多按时答复，少数拖延或遗忘。"""

@@ -18,7 +18,7 @@ from services.alerts.notices.routing import Notices
 from services.alerts.people.guard import People
 from services.alerts.sweep import Raised
 from services.commands.common import (
-    db_option,
+    file_option,
     notices,
     opened,
     progress,
@@ -48,7 +48,7 @@ OnRaised = Callable[[tuple[Raised, ...]], None]
 
 
 @click.command("standalone", cls=ChineseCommand)
-@db_option
+@file_option
 @click.option("--host", metavar="地址", help="监听的地址（默认取设置 host：127.0.0.1，只许本机访问）")
 @click.option(
     "--port", type=click.IntRange(0, 65535), metavar="端口", help="监听的端口（默认取设置 port：8000；0 自动选择）"
