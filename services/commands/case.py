@@ -20,7 +20,7 @@ from services.commands.stores import opened_store
 from services.compose.cases import calculate, open_file, recaller
 from services.sla.explain import Explanation, explain
 from shared.case import Case, Target, encode_case
-from shared.commandline import fail, settings
+from shared.commandline import fail, one_line, settings
 from shared.helptext import ChineseCommand
 from shared.rules import Ruleset
 from shared.times import isoformat, show
@@ -69,7 +69,7 @@ def _print_case(case: Case, rules: Ruleset) -> None:
         ("承办", rules.registry.holder_name(case.holder) if case.holder else "—"),
     ]
     for name, text in lines:
-        click.echo(f"{name}  {text}")
+        click.echo(f"{name}  {one_line(text)}")
     for number, current in enumerate(case.rounds, 1):
         for name, target in (("reply", current.targets.reply), ("complete", current.targets.complete)):
             click.echo(f"第{number}轮{TARGETS[name]}  截止 {_due(target)}  {VERDICTS[target.verdict]}{_met(target)}")
@@ -93,9 +93,10 @@ def _print_explanations(explanations: list[Explanation]) -> None:
         for day in found.days:
             count = f"第{day.number}个工作日" if day.counted and day.hours is None else ""
             hours = f"计 {day.hours:g} 小时" if day.hours else ""
-            mark = "" if day.confirmed else "（暂定：尚无当年通知）"
+            mark = "" if day.confirmed else "（暂定：尚无通知确认）"
             source = f"  依据：{day.source}" if day.source else ""
-            click.echo(f"  {day.date} {WEEKDAYS[day.date.weekday()]}  {day.reason}  {count}{hours}{mark}{source}")
+            line = f"  {day.date} {WEEKDAYS[day.date.weekday()]}  {day.reason}  {count}{hours}{mark}{source}"
+            click.echo(line.rstrip())
         if found.due_at is not None:
             click.echo(f"  → {show(found.due_at, found.days[-1].date)} 到期")
 
@@ -123,7 +124,7 @@ def cases_command(as_of: datetime | None, platform: str | None, db: str | None, 
                         click.echo(encode_case(case).decode())
                     else:
                         outcome = OUTCOMES[case.outcome] if case.outcome else "—"
-                        click.echo(f"{case.key}\t{STATUSES[case.status]}\t{outcome}\t{case.title or ''}")
+                        click.echo(f"{case.key}\t{STATUSES[case.status]}\t{outcome}\t{one_line(case.title or '')}")
 
 
 @click.command("deadline", cls=ChineseCommand)

@@ -110,8 +110,29 @@ def test_every_option_is_explained(words: list[str]) -> None:
     assert [name for name, text in options if name != "--help" and not CHINESE.search(text)] == []
 
 
+@pytest.mark.parametrize("words", HELP, ids=lambda words: " ".join(words) or "liuyan")
+def test_the_help_says_nothing_in_the_words_of_its_library(words: list[str]) -> None:
+    told = re.sub(r"\s+", " ", ran(*words, "--help").out)
+    assert re.findall(r"required|default:|x[<>]=|<=x|RANGE|COMMAND|OPTIONS|选项:|命令:", told) == []
+
+
+def test_the_help_says_what_is_required_what_the_default_is_and_what_is_possible() -> None:
+    told = ran("simulate", "--help").out
+    assert "如 http://127.0.0.1:8000  [必填]" in told
+    assert "每分钟几件留言  [默认 6；0.1–6000]" in told
+    assert "[不小于 1]" in told
+
+
+@pytest.mark.parametrize("words", [["standalone"], ["replay"]], ids=" ".join)
+def test_what_only_the_embedded_form_does_offers_no_other_database(words: list[str]) -> None:
+    assert "postgresql" not in ran(*words, "--help").out
+    assert "内嵌引擎只用 SQLite 文件" in failed(
+        *words, *(["pyproject.toml"] if words == ["replay"] else []), "--db", "postgresql://h/d"
+    )
+
+
 def test_the_help_of_the_whole_lists_every_command() -> None:
-    listed = re.findall(r"^  ([a-z-]+)  +\S", ran("--help").out.split("命令:")[1], re.MULTILINE)
+    listed = re.findall(r"^  ([a-z-]+)  +\S", ran("--help").out.split("命令：")[1], re.MULTILINE)
     assert listed == list(COMMANDS)
 
 
@@ -301,12 +322,16 @@ def test_the_cases_for_people_are_a_line_each(quarter: Path) -> None:
 
 def test_a_title_with_line_breaks_or_control_characters_stays_on_its_line(tmp_path: Path) -> None:
     file = tmp_path / "hostile.db"
-    lines = written(tmp_path / "lines.jsonl", received("a", title="一\n二\t三\x1b[2J四"))
+    moved = received("a", to="县\u202e局\u2066") | {"id": "a-2", "type": "liuyan.message.transferred.v1"}
+    lines = written(tmp_path / "lines.jsonl", received("a", title="一\n二\t三\x1b[2J四\u202e五"), moved)
     ran("replay", lines, "--db", file)
+    assert "县\ufffd局" in ran("case", "zhenkang/a", "--db", file).out
     for command in (["cases"], ["case", "zhenkang/a"]):
         told = ran(*command, "--db", file).out
-        assert "\x1b" not in told
+        assert "四" in told
+        assert not {"\x1b", "\u202e", "\u2066"} & set(told)
         assert "一\n" not in told
+        assert [line for line in told.splitlines() if line != line.rstrip()] == []
 
 
 # Alerts
@@ -380,6 +405,17 @@ def test_a_deadline_that_rests_on_a_guess_is_marked_provisional(guessed: Json) -
     command = ("deadline", "--category", BY_DAYS[guessed["days"]], "--received", guessed["received"])
     assert ran(*command, "--json").json()["provisional"] is True, guessed["why"]
     assert "暂定" in ran(*command).out
+
+
+def test_a_day_of_this_year_that_the_next_notice_may_still_change_is_not_said_to_be_without_a_notice_of_its_year() -> (
+    None
+):
+    """The notice of 2026 is there; its last days are unconfirmed because that of 2027 is not."""
+    told = ran("deadline", "--category", "inquiry", "--received", "2026-12-22T09:00:00+08:00").out
+    days = {line.split()[0]: line for line in told.splitlines() if line.startswith("  2026-12-")}
+    assert "暂定：尚无通知确认" in days["2026-12-28"]
+    assert "当年" not in days["2026-12-28"]
+    assert "暂定" not in days["2026-12-24"]
 
 
 def test_both_targets_of_a_category_are_told() -> None:
