@@ -45,9 +45,7 @@ def load_ruleset(platforms: Path | None = None, policy: Path | None = None, cale
     registry = tried(lambda: parse_registry(*read_text(platforms, "platforms.toml")))
     policies = tried(lambda: parse_policy(*read_text(policy, "policy.toml")))
     text = tried(lambda: read_text(calendar, "calendar.toml"))
-    calendars = None
-    if registry is not None and text is not None:
-        calendars = tried(lambda: parse_calendar(text[0], registry, text[1]))
+    calendars = None if text is None else tried(lambda: parse_calendar(text[0], registry, text[1]))
     if registry is None or policies is None or calendars is None:
         raise ConfigError("\n".join(problems))
     return Ruleset(registry, policies, calendars)

@@ -7,8 +7,11 @@ from shared.config.table import Table, parse_table, shown
 from shared.registry import Registry
 
 
-def parse_calendar(text: str, registry: Registry, name: str = "calendar.toml") -> Calendars:
-    """Raises ConfigError; notices name days of their year (or the last days of the year before), counties exist."""
+def parse_calendar(text: str, registry: Registry | None, name: str = "calendar.toml") -> Calendars:
+    """Raises ConfigError; notices name days of their year (or the last days of the year before), counties exist.
+
+    Without a registry, because that cannot be read, everything but the counties' names is checked.
+    """
     file = parse_table(text, name, ("notice", "local"))
     notices = [_notice(table) for table in file.tables("notice", ("year", "source", "rest", "work"))]
     locals_: dict[tuple[str, date], LocalDay] = {}
@@ -36,15 +39,16 @@ def _notice(table: Table) -> Notice:
     return notice
 
 
-def _local_day(table: Table, registry: Registry) -> LocalDay:
+def _local_day(table: Table, registry: Registry | None) -> LocalDay:
     rest, work = table.truth("rest", False), table.truth("work", False)
     table.require(rest != work, "须写 rest = true 或 work = true，二者必居其一")
     county, day = table.text("county"), table.day("date")
-    table.require(
-        county in registry.county_names,
-        f"{shown(county)} 不在平台登记表中，应为 {'、'.join(registry.county_names)} 之一",
-        "county",
-    )
+    if registry is not None:
+        table.require(
+            county in registry.county_names,
+            f"{shown(county)} 不在平台登记表中，应为 {'、'.join(registry.county_names)} 之一",
+            "county",
+        )
     table.require(
         CALENDAR_FIRST <= day <= CALENDAR_LAST,
         f"{day} 不在日历的范围 {CALENDAR_FIRST} 至 {CALENDAR_LAST} 之内，请核对年份",

@@ -287,7 +287,14 @@ def test_one_broken_file_is_enough_to_refuse_the_deployment(tmp_path: Path, brok
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_a_calendar_is_not_judged_without_its_platforms(tmp_path: Path) -> None:
+def test_a_calendar_that_is_wrong_in_itself_is_told_together_with_its_platforms(tmp_path: Path) -> None:
+    platforms, calendar = write(tmp_path / "p.toml", ""), write(tmp_path / "c.toml", "x")
+    with pytest.raises(ConfigError) as caught:
+        load_ruleset(platforms, None, calendar)
+    assert [line.partition("：")[0] for line in str(caught.value).splitlines()] == [str(platforms), str(calendar)]
+
+
+def test_the_counties_of_a_calendar_are_not_judged_without_its_platforms(tmp_path: Path) -> None:
     platforms, calendar = write(tmp_path / "p.toml", ""), write(tmp_path / "c.toml", LOCAL)
     with pytest.raises(ConfigError) as caught:
         load_ruleset(platforms, None, calendar)
