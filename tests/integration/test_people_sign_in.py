@@ -4,18 +4,24 @@ import re
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 import httpx
 import pytest
+from argon2 import PasswordHasher
 from sqlalchemy import func, select
 
 from services.alerts.people import sessions, tables, throttle
 from services.alerts.people.accounts import find_account, remove_account, set_locked
 from services.alerts.people.audit import entries
+from services.alerts.people.guard import People
+from services.alerts.people.passwords import LONGEST, Passwords
 from services.alerts.people.requests import csrf_of, local_path
+from services.alerts.people.signing import Refused, change_password, sign_in
 from services.alerts.people.throttle import LIMITS, WINDOW, count_attempt, forget, forgive
 from services.alerts.people.viewer import Role
 from shared.database import Connections
+from shared.deployment import load_ruleset
 from shared.times import to_micros
 from tests.peoplekit import NOW, PASSWORD, QUICK, Browser, Hands, account, add, csrf_in, database, signing_in
 from tests.service import Served, liuyan
@@ -179,6 +185,26 @@ def test_a_password_that_was_hashed_otherwise_is_hashed_anew(service: Served, br
         assert (found := find_account(connection, "zhang")) is not None
         assert not QUICK.outdated(found.password or "")
         assert QUICK.matches(found.password, PASSWORD)
+
+
+def test_of_what_is_too_long_for_a_password_nothing_but_its_beginning_is_worked_on(db: Connections) -> None:
+    """Composing half a million accents takes minutes, in which the whole process stands still: anybody may send them."""
+    compared: list[int] = []
+
+    class Hasher(PasswordHasher):
+        def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:  # noqa: A002 - argon2's own name
+            compared.append(len(password))
+            return super().verify(hash, password)
+
+    add(db, account("zhang"))
+    passwords = Passwords(Hasher(time_cost=1, memory_cost=8, parallelism=1))
+    people = People(db, load_ruleset().registry, Hands(), passwords=passwords)
+    zhang, long = account("zhang").viewer, PASSWORD + "a" + "\u0315\u0300" * 2_000
+    assert isinstance(sign_in(people, "zhang", long, "203.0.113.9"), Refused)
+    assert isinstance(sign_in(people, "nobody", long, "203.0.113.9"), Refused)
+    assert isinstance(change_password(people, zhang, long, long, long, "203.0.113.9"), Refused)
+    assert len(compared) == 3
+    assert max(compared) <= 4 * LONGEST
 
 
 def _tail() -> str:
@@ -438,6 +464,26 @@ def test_an_ipv6_customer_is_one_address(db: Connections) -> None:
             count_attempt(connection, f"name{n}", f"2001:db8:1:2::{n:x}", NOW)
         assert count_attempt(connection, "x", "2001:db8:1:2:ffff::1", NOW)[0] > 0
         assert count_attempt(connection, "x", "2001:db8:1:3::1", NOW) == (0, False)
+
+
+def test_ipv4_customers_of_a_service_that_listens_on_ipv6_are_not_one_address(db: Connections) -> None:
+    with db.writing() as connection:
+        for n in range(LIMITS["address"]):
+            count_attempt(connection, f"name{n}", "::ffff:203.0.113.9", NOW)
+        assert count_attempt(connection, "x", "::ffff:203.0.113.9", NOW)[0] > 0
+        assert count_attempt(connection, "x", "203.0.113.9", NOW)[0] > 0
+        assert count_attempt(connection, "x", "::ffff:203.0.113.10", NOW) == (0, False)
+
+
+def test_what_was_counted_by_a_clock_that_was_ahead_keeps_nobody_out(db: Connections) -> None:
+    with db.writing() as connection:
+        for _ in range(LIMITS["account"] + 1):
+            wait, _ = count_attempt(connection, "zhang", "203.0.113.9", NOW + timedelta(days=365))
+        assert wait > 0
+        assert count_attempt(connection, "zhang", "203.0.113.9", NOW) == (0, False)
+        for _ in range(LIMITS["account"] - 1):
+            assert count_attempt(connection, "zhang", "203.0.113.9", NOW - timedelta(seconds=1)) == (0, False)
+        assert count_attempt(connection, "zhang", "203.0.113.9", NOW)[0] > 0, "a clock that differs a little frees nobody"
 
 
 def test_success_is_not_held_against_an_office_behind_one_address(db: Connections) -> None:

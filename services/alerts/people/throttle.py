@@ -4,7 +4,7 @@ import ipaddress
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, case, delete, func, select, tuple_
+from sqlalchemy import Connection, case, delete, func, or_, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
 from services.alerts.people.tables import sign_in_attempts as table
@@ -18,11 +18,12 @@ MOST = 10_000  # rows; when there are more, the oldest are forgotten
 
 def subjects(account: str, address: str) -> dict[str, str]:
     """What an attempt counts for, in the order in which every transaction takes it. An unknown name may be a password that was
-    typed into the wrong field: only its hash is kept. Whoever has one IPv6 address has all of its /64."""
+    typed into the wrong field: only its hash is kept. Whoever has one IPv6 address has all of its /64, but for those that stand
+    for an IPv4 address: a service that listens on `::` sees these."""
     try:
         found = ipaddress.ip_address(address)
         if isinstance(found, ipaddress.IPv6Address):
-            address = str(ipaddress.ip_network((found, 64), strict=False))
+            address = str(found.ipv4_mapped or ipaddress.ip_network((found, 64), strict=False))
     except ValueError:
         address = address[:64]
     return {"address": address, "account": digest(account)}
@@ -31,7 +32,7 @@ def subjects(account: str, address: str) -> dict[str, str]:
 def count_attempt(connection: Connection, account: str, address: str, now: datetime) -> tuple[int, bool]:
     """Count an attempt, before its password is looked at. (For how many seconds none is allowed, 0 if this one is; whether it
     is the first one that is not.) One that is not allowed makes the wait no longer, and one from an address that may not try
-    is not held against the account."""
+    is not held against the account. After a clock that was ahead was put right, what was counted by it is forgotten."""
     for kind, subject in subjects(account, address).items():
         wait, first = _count(connection, kind, subject, now)
         if wait:
@@ -69,7 +70,8 @@ def _count(connection: Connection, kind: str, subject: str, now: datetime) -> tu
     """One statement: attempts at the same time are counted one after the other."""
     limit, at = LIMITS[kind], to_micros(now)
     insert: Any = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
-    over = table.c.began_at <= to_micros(now - WINDOW)
+    # Not at once where it began later than now: the clocks of two machines differ a little.
+    over = or_(table.c.began_at <= to_micros(now - WINDOW), table.c.began_at > to_micros(now + WINDOW))
     counted = case((over, 1), (table.c.attempts <= limit, table.c.attempts + 1), else_=limit + 2)
     statement = insert.values(kind=kind, subject=subject, began_at=at, attempts=1).on_conflict_do_update(
         index_elements=[table.c.kind, table.c.subject],
