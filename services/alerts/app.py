@@ -91,7 +91,8 @@ def _period(text: str) -> Period:
 
 
 def only_known(request: Request[Any, Any, Any]) -> None:
-    """Refuse query parameters that the route does not have: a misspelt filter must not silently show everything."""
+    """Refuse query parameters that the route does not have: a misspelt filter must not silently show everything. Those that it
+    has hold no NUL."""
     handler = request.route_handler
     definitions = (field.kwarg_definition for field in handler.parsed_fn_signature.parameters.values())
     known = {
@@ -107,6 +108,9 @@ def only_known(request: Request[Any, Any, Any]) -> None:
         raise ProblemError(
             problem(400, "invalid_parameter", f"查询参数 {'、'.join(repeated)} 写了不止一次，请只写一次")
         )
+    nul = sorted(name for name in known if "\0" in request.query_params.get(name, ""))
+    if nul:  # PostgreSQL takes none
+        raise ProblemError(problem(400, "invalid_parameter", f"查询参数 {'、'.join(nul)} 中有空字符，请删去"))
 
 
 def json_response(value: object) -> Response[bytes]:
@@ -247,7 +251,7 @@ def reading_routes(reader: Reader) -> list[Any]:
         """办件的全部：各轮时限与判定、不计事件及原因、逐日说明的截止时间、事件、提醒。"""
         instant = _instant(as_of) or reader.now()
         with reader.rooms.present.entered(), reader.reading() as connection:
-            seen = platform in seen_by(viewer)
+            seen = platform in seen_by(viewer) and "\0" not in subject
             found = reader.open_file(connection, f"{platform}/{subject}", instant) if seen else None
         if found is None:
             raise ProblemError(problem(404, "not_found", "截至该时刻没有这个办件，请核对平台标识和留言编号"))

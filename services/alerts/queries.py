@@ -147,9 +147,12 @@ def write_cursor(text: str) -> str:
 
 def read_cursor(cursor: str) -> str:
     try:
-        return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+        found = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
     except ValueError as error:
         raise CursorError from error
+    if "\0" in found:
+        raise CursorError
+    return found
 
 
 def _read_key_cursor(cursor: str, registry: Registry) -> tuple[str, str]:

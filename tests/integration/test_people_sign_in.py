@@ -108,6 +108,15 @@ def test_an_unknown_name_a_wrong_password_and_a_locked_account_look_alike(servic
         assert "nobody" not in {entry.subject for entry in entries(connection)}, "it may be a mistyped password"
 
 
+@pytest.mark.parametrize("name", ["\0", "zhang\0", "zhang\n", "张", "x" * 64])
+def test_whatever_is_typed_as_a_name_is_answered_like_a_wrong_one(db: Connections, name: str) -> None:
+    add(db, account("zhang"))
+    people = People(db, load_ruleset().registry, Hands(), passwords=QUICK)
+    found = sign_in(people, name + "y", PASSWORD, "203.0.113.9")
+    assert isinstance(found, Refused)
+    assert found.status == 401
+
+
 def test_what_was_typed_as_a_name_comes_back_escaped(browser: Browser) -> None:
     answer = browser.sign_in('"><script>alert(1)</script>')
     assert "<script>" not in answer.text
@@ -483,7 +492,9 @@ def test_what_was_counted_by_a_clock_that_was_ahead_keeps_nobody_out(db: Connect
         assert count_attempt(connection, "zhang", "203.0.113.9", NOW) == (0, False)
         for _ in range(LIMITS["account"] - 1):
             assert count_attempt(connection, "zhang", "203.0.113.9", NOW - timedelta(seconds=1)) == (0, False)
-        assert count_attempt(connection, "zhang", "203.0.113.9", NOW)[0] > 0, "a clock that differs a little frees nobody"
+        assert count_attempt(connection, "zhang", "203.0.113.9", NOW)[0] > 0, (
+            "a clock that differs a little frees nobody"
+        )
 
 
 def test_success_is_not_held_against_an_office_behind_one_address(db: Connections) -> None:

@@ -251,7 +251,20 @@ def test_the_bounds_of_the_limit_are_allowed(board: Served, path: str, limit: in
 
 @pytest.mark.parametrize("path", ["/v1/cases", "/v1/overdue", "/v1/alerts"])
 @pytest.mark.parametrize(
-    "cursor", ["abc", "!", "\x00", "游标", "bm93aGVyZS94", "/////w", "A" * 301, "MTIgYQ==x", "LTEgYQ"]
+    "cursor",
+    [
+        "abc",
+        "!",
+        "\x00",
+        "游标",
+        "bm93aGVyZS94",
+        "/////w",
+        "A" * 301,
+        "MTIgYQ==x",
+        "LTEgYQ",
+        "MSBhAA",
+        "emhlbmthbmcvYQA",
+    ],
 )
 def test_a_cursor_that_the_service_did_not_give_is_refused(board: Served, path: str, cursor: str) -> None:
     problem(board.client.get(path, params={"cursor": cursor}), 400, "invalid_parameter")
@@ -268,6 +281,8 @@ def test_a_cursor_that_names_no_case_is_refused(board: Served) -> None:
         ("/v1/cases", "outcome", "overdue "), ("/v1/cases", "provisional", "perhaps"), ("/v1/cases", "category", "x" * 65),
         ("/v1/cases", "holder", "长" * 65), ("/v1/overdue", "platform", ""), ("/v1/overdue", "county", "镇康县"),
         ("/v1/alerts", "platform", "nowhere"), ("/v1/alerts", "rung", "late"), ("/v1/alerts", "standing", "perhaps"),
+        ("/v1/cases", "holder", "a\0"), ("/v1/cases", "category", "\0"), ("/v1/overdue", "holder", "\0"),
+        ("/v1/notices", "channel", "\0"),
     ],
 )  # fmt: skip
 def test_a_filter_with_an_impossible_value_is_refused_and_named(

@@ -45,10 +45,6 @@ def one_of(name: str, word: str, value: str | None, words: Mapping[str, str]) ->
     return value
 
 
-def plain(text: str | None) -> str:
-    return (text or "").replace("\0", "").strip()
-
-
 def address(path: str, narrowed: Mapping[str, str | None], fragment: str = "", **cursors: str | None) -> str:
     query = urlencode({name: value for name, value in {**narrowed, **cursors}.items() if value})
     return f"{path}?{query}{fragment}" if query else f"{path}{fragment}"

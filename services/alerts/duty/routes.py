@@ -9,7 +9,7 @@ from litestar.response import Stream
 from sqlalchemy import Connection
 
 from services.alerts.app import Reader, only_known
-from services.alerts.duty.asking import Category, Chosen, County, address, pages, place_of, plain
+from services.alerts.duty.asking import Category, Chosen, County, address, pages, place_of
 from services.alerts.duty.board import Board, board
 from services.alerts.duty.desk import desk_pages
 from services.alerts.duty.lists import TITLES_READ, Listed, Wanted, holders, list_due, list_overdue, search
@@ -54,7 +54,11 @@ def duty_routes(reader: Reader, people: People) -> list[Any]:
         overdue: OverdueCursor = None,
         due: DueCursor = None,
     ) -> Response[str]:
-        chosen, text, here = Chosen(reader, viewer, county, category), plain(q), place_of(reader, viewer, "board")
+        chosen, text, here = (
+            Chosen(reader, viewer, county, category),
+            (q or "").strip(),
+            place_of(reader, viewer, "board"),
+        )
         with reader.rooms.page.entered(), reader.reading() as connection:
             found_board = board(connection, registry, chosen.seen, here.now)
             late, coming = lists(connection, chosen, holder or None, here.now, ON_PAGE, overdue, due)

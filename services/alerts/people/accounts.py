@@ -75,6 +75,9 @@ def add_account(connection: Connection, account: Account) -> None:
 
 
 def find_account(connection: Connection, name: str) -> Account | None:
+    """Whatever was typed as a name: what can be none is asked of no database (PostgreSQL takes no NUL)."""
+    if not NAME.fullmatch(name):
+        return None
     row = connection.execute(select(accounts).where(accounts.c.name == name)).first()
     return None if row is None else account_of(row)
 
