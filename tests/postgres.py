@@ -59,6 +59,7 @@ def fresh_database() -> Iterator[str]:
         tables = [
             name for name in connection.dialect.get_table_names(connection, "public") if not name.startswith("schema_")
         ]
+        connection.execute(text("SET session_replication_role = replica"))  # what may not be emptied is, in tests
         connection.execute(text(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY"))
     engine.dispose()
     yield url

@@ -11,15 +11,20 @@ ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 FREEZE = {
     "sqlite": [
-        f"CREATE TRIGGER audit_no_{change.lower()} BEFORE {change} ON audit "
-        "BEGIN SELECT RAISE(ABORT, 'audit is append-only'); END"
-        for change in ("UPDATE", "DELETE")
+        f"CREATE TRIGGER audit_no_{name} BEFORE {change} BEGIN SELECT RAISE(ABORT, 'audit is append-only'); END"
+        for name, change in (
+            ("update", "UPDATE ON audit"),
+            ("delete", "DELETE ON audit"),
+            # Of an entry that INSERT OR REPLACE puts another one for, SQLite tells no trigger that it is deleted.
+            ("replace", "INSERT ON audit WHEN EXISTS (SELECT 1 FROM audit WHERE id = NEW.id)"),
+        )
     ],
     "postgresql": [
         "CREATE FUNCTION refuse_audit_change() RETURNS trigger LANGUAGE plpgsql AS "
         "$$ BEGIN RAISE EXCEPTION 'audit is append-only'; END $$",
         "CREATE TRIGGER audit_frozen BEFORE UPDATE OR DELETE ON audit "
         "FOR EACH ROW EXECUTE FUNCTION refuse_audit_change()",
+        "CREATE TRIGGER audit_kept BEFORE TRUNCATE ON audit FOR EACH STATEMENT EXECUTE FUNCTION refuse_audit_change()",
     ],
 }
 
