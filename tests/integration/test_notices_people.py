@@ -30,6 +30,7 @@ from services.alerts.rooms import Rooms
 from services.alerts.tables import alerts
 from services.compose.api import application
 from services.compose.people import everybody
+from shared.registry import Registry
 from shared.rules import Ruleset
 from tests.builders import at
 from tests.enginekit import Deck, deck, recaller
@@ -93,6 +94,13 @@ def test_nobody_acknowledges_in_another_county_nor_as_an_auditor(case: bool, cit
     with pytest.raises(NotAllowedError):
         attempt(AUDITOR, "gengma/b")
     assert city.read(acknowledgements) == []
+
+
+def test_an_alert_of_a_platform_that_was_taken_out_is_none(city: Deck) -> None:
+    left = tuple(platform for platform in city.rules.registry if platform.slug != "gengma")
+    registry = Registry(city.rules.registry.city, left)
+    with city.database.writing() as connection, pytest.raises(UnknownAlertError):
+        acknowledge(connection, registry, CITY, ids(city, "gengma/b")[0], "", city.now)
 
 
 @pytest.mark.parametrize("note", ["x" * (MAX_NOTE + 1), "a\x00b", "a\u202eb"])

@@ -50,7 +50,7 @@ def acknowledge(
     row = None
     if 0 < alert <= LARGEST_NUMBER:  # the databases take no larger ones
         row = connection.execute(select(alerts).where(alerts.c.id == alert)).first()
-    if row is None or not viewer.sees(registry.county(row.platform)):
+    if row is None or row.platform not in registry or not viewer.sees(registry.county(row.platform)):
         raise UnknownAlertError(alert)
     _require(viewer, registry.county(row.platform))
     return _keep(connection, viewer, [(row.id, row.key)], text, now)[0]
