@@ -157,6 +157,20 @@ def test_a_session_ends_when_it_is_not_used_and_at_the_end_of_a_shift(browser: B
     assert browser.get("/account").status_code == 303
 
 
+def test_a_session_that_began_by_a_clock_that_was_ahead_does_not_last_until_that_time_has_come(
+    service: Served, browser: Browser, hands: Hands
+) -> None:
+    hands.move(days=365)
+    browser.sign_in("zhang")
+    hands.move(minutes=-1)
+    assert browser.get("/account").status_code == 200, "the clocks of two machines differ a little"
+    hands.move(days=-365)
+    assert browser.get("/account").status_code == 303
+    Browser(service).sign_in("li")
+    with service.database.reading() as connection:
+        assert connection.execute(select(func.count()).select_from(tables.sessions)).scalar() == 1
+
+
 def test_ended_sessions_do_not_pile_up(service: Served, hands: Hands) -> None:
     for _ in range(5):
         Browser(service).sign_in("zhang")

@@ -5,7 +5,7 @@ import secrets
 from datetime import datetime, timedelta
 
 from msgspec import Struct
-from sqlalchemy import Connection, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, insert, not_, select, update
 
 from services.alerts.people.accounts import account_of
 from services.alerts.people.tables import accounts, sessions
@@ -31,11 +31,7 @@ def start_session(
     secret = secrets.token_urlsafe(32)
     if replaced:
         end_session(connection, replaced)
-    connection.execute(
-        delete(sessions).where(
-            or_(sessions.c.created_at <= to_micros(now - LONGEST), sessions.c.seen_at <= to_micros(now - IDLE))
-        )
-    )
+    connection.execute(delete(sessions).where(not_(_goes_on(now))))
     at = to_micros(now)
     values = {"hash": digest(secret), "account": account, "created_at": at, "seen_at": at, "address": address}
     connection.execute(insert(sessions).values(values))
@@ -43,18 +39,24 @@ def start_session(
 
 
 def find_session(connection: Connection, secret: str, now: datetime) -> Session | None:
-    """None when there is none of that secret, it has not been used for IDLE or is older than LONGEST, or its account is locked."""
+    """None when there is none of that secret, it has ended, or its account is locked."""
     row = connection.execute(
         select(accounts, sessions.c.seen_at)
         .join(sessions, sessions.c.account == accounts.c.name)
         .where(
             sessions.c.hash == digest(secret),
-            sessions.c.created_at > to_micros(now - LONGEST),
-            sessions.c.seen_at > to_micros(now - IDLE),
+            _goes_on(now),
             accounts.c.locked.is_(False),
         )
     ).first()
     return None if row is None else Session(account_of(row).viewer, from_micros(row.seen_at))
+
+
+def _goes_on(now: datetime) -> ColumnElement[bool]:
+    """It was used within IDLE and is not older than LONGEST; nor much younger than now, as those are that began by a clock that was
+    ahead, and would end a shift after that time has come."""
+    begun = sessions.c.created_at.between(to_micros(now - LONGEST) + 1, to_micros(now + LONGEST))
+    return and_(begun, sessions.c.seen_at > to_micros(now - IDLE))
 
 
 def touch_session(connection: Connection, secret: str, now: datetime) -> None:
