@@ -136,6 +136,17 @@ def test_what_does_not_arrive_is_sent_again_later_under_the_same_id(city: Deck) 
         assert office.value("liuyan_notices_total", channel="hook", result="retried") == 2
 
 
+def test_a_notice_that_was_put_off_by_a_clock_that_was_ahead_holds_up_nothing(city: Deck) -> None:
+    replies = iter([Reply(503), Reply()])
+    with receiver(lambda post: next(replies)) as there, posting(city, hook("hook", there.url)) as office:
+        city.sweep(NIGHT + timedelta(days=365))
+        office.step()
+        assert len(there.posts) == 1
+        city.clock.set(NIGHT)
+        office.step()
+        assert [row["state"] for row in office.rows()] == ["sent"]
+
+
 def test_a_receiver_says_when_to_come_again(city: Deck) -> None:
     replies = iter([Reply(429, headers={"Retry-After": "600"}), Reply()])
     with receiver(lambda post: next(replies)) as there, posting(city, hook("hook", there.url)) as office:

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 import structlog
-from sqlalchemy import Connection, insert, literal, select, update
+from sqlalchemy import Connection, insert, literal, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from services.alerts.notices.channels import deliver
@@ -33,6 +33,8 @@ LOOK_SECONDS = 0.2
 CLAIM = timedelta(minutes=2)  # longer than an attempt may take
 RETRIES = (5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
 """Seconds after the first, second, … attempt that did not succeed; then always the last."""
+FURTHEST = timedelta(hours=2)
+"""Nothing is put off for so long: what is to be tried later than that was put off by a clock that was ahead."""
 GIVE_UP = timedelta(hours=24)  # after its making
 THREADS = 16
 RECORD_TRIES, RECORD_SECONDS = 5, 2.0
@@ -109,9 +111,10 @@ class Delivery:
         """Those that are to be tried now, the channels at work left out: each sends one after the other."""
         with self._lock:
             free = [c.name for c in self._city.notices.channels if c.name not in self._sending]
+        reached = or_(notices.c.next_at <= to_micros(now), notices.c.next_at > to_micros(now + FURTHEST))
         return (
             select(notices)
-            .where(PENDING, notices.c.next_at <= to_micros(now), notices.c.channel.in_(free))
+            .where(PENDING, reached, notices.c.channel.in_(free))
             .order_by(notices.c.next_at, notices.c.id)
         )
 
