@@ -71,4 +71,4 @@ REASONS = {
     Reason.TOO_MANY_SUSPENSIONS: "中止次数已用完",
 }
 ROLES = {"city": "市级值班", "county": "县区值班", "auditor": "审计"}
-NOTICE_STATES = {"pending": "待发", "sent": "已发", "failed": "失败"}
+NOTICE_STATES = {"pending": "待送达", "sent": "已送达", "failed": "未送达"}

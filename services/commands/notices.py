@@ -15,8 +15,7 @@ from services.compose.clock import SystemClock
 from shared.commandline import fail, settings
 from shared.helptext import ChineseCommand, ChineseGroup
 from shared.times import show
-
-STATE_WORDS = {"pending": "待送达", "sent": "已送达", "failed": "未送达"}
+from shared.zh import NOTICE_STATES
 
 
 @click.group("notices", cls=ChineseGroup)
@@ -26,7 +25,7 @@ def notices_group() -> None:
 
 @notices_group.command("list", cls=ChineseCommand)
 @click.option("--channel", metavar="通道", help="只列这个通道的通知")
-@click.option("--state", type=click.Choice(list(STATES)), help="只列这样的通知：待送达、已送达、未送达")
+@click.option("--state", type=click.Choice(list(STATES)), help=f"只列这样的通知：{'、'.join(NOTICE_STATES.values())}")
 @click.option("--limit", type=click.IntRange(min=1), metavar="条数", help="最多列几条（默认不限）")
 @db_option
 @click.option("--jsonl", is_flag=True, help="每行一条通知的 JSON")
@@ -46,7 +45,7 @@ def list_command(channel: str | None, state: str | None, limit: int | None, db: 
 def notice_line(found: Notice) -> str:
     """A notice in words."""
     error = f"  {found.error}" if found.error else ""
-    state = f"{STATE_WORDS[found.state]}（第 {found.attempts} 次）" if found.attempts > 1 else STATE_WORDS[found.state]
+    state = NOTICE_STATES[found.state] + (f"（第 {found.attempts} 次）" if found.attempts > 1 else "")
     return f"{show(found.created_at)}\t{found.channel}\t{state}\t{found.title}{error}"
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from services.alerts.clearing import clear_reason
 from services.alerts.exports import HEADERS
+from services.alerts.notices.listing import STATES
 from services.alerts.rungs import NEXT_RUNG
 from services.ingest.port import Taken
 from shared import zh
@@ -45,6 +46,7 @@ def test_programs_and_glossary_use_the_same_chinese_words(title: str, dictionary
 def test_rungs_and_figures_too() -> None:
     alerts, figures = words("Alerts"), words("Figures")
     assert {rung: alerts[rung] for rung in NEXT_RUNG} == zh.RUNGS
+    assert {state: alerts[state] for state in STATES} == zh.NOTICE_STATES
     assert {name: figures[name] for name in (*COUNTS, *RATES, "provisional")} == HEADERS
 
 
