@@ -325,6 +325,18 @@ def test_the_duty_is_handed_over_and_everybody_sees_who_has_it(service: Served, 
     assert [(row["county"], row["overdue"]) for row in read(service, shifts)] == [(None, 2), ("zhenkang", 1)]
 
 
+def test_a_form_sent_twice_hands_over_once(service: Served, enter: Enter) -> None:
+    li = enter("li")
+    (once,) = re.findall(r'name="once" value="([^"]+)"', li.get("/shifts").text)
+    assert once not in li.get("/shifts").text, "each form has its own"
+    for _ in range(2):
+        answer = li.form("/shifts", successor="赵六", note="镇康一件", once=once)
+        assert (answer.status_code, answer.headers["location"]) == (303, "/shifts#duty")
+    assert done(service) == [("li", "shift_handed_over", "赵六")]
+    assert li.form("/shifts", successor="钱七", note="镇康一件", once=once).status_code == 303
+    assert [row["successor"] for row in read(service, shifts)] == ["赵六", "钱七"]
+
+
 def test_hand_overs_are_paged(service: Served, enter: Enter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(desk, "SHIFTS", 2)
     li = enter("li")

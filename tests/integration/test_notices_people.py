@@ -1,6 +1,8 @@
 """Acknowledging, handing over and reading notices, by function and over HTTP: nobody sees or changes another county's anything."""
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -20,9 +22,10 @@ from services.alerts.notices.acknowledging import (
     acknowledge_case,
     acknowledgements_of,
 )
+from services.alerts.notices.doing import Doing
 from services.alerts.notices.listing import NoticeFilters, list_notices
 from services.alerts.notices.routes import notice_routes
-from services.alerts.notices.shifts import SuccessorError, hand_over, list_shifts, on_duty
+from services.alerts.notices.shifts import RecordedError, Shift, SuccessorError, hand_over, list_shifts, on_duty
 from services.alerts.notices.tables import acknowledgements, notices, shifts
 from services.alerts.people.audit import entries
 from services.alerts.people.viewer import Role, Viewer
@@ -137,6 +140,39 @@ def test_handing_over_records_what_is_open(city: Deck) -> None:
         )
 
 
+def test_what_is_sent_twice_is_recorded_once_and_what_was_altered_is_another(city: Deck) -> None:
+    def sent(viewer: Viewer = OFFICER, successor: str = "赵六", note: str = "两件", once: str = "form") -> Shift:
+        with city.database.writing() as connection:
+            return hand_over(connection, city.rules.registry, viewer, successor, note, city.now, once)
+
+    first = sent()
+    city.clock.set(city.now + timedelta(hours=1))
+    with pytest.raises(RecordedError) as again:
+        sent(successor=" 赵六 ", note="两件 ")
+    assert again.value.shift == first
+    for other in ({"note": "三件"}, {"successor": "钱七"}, {"once": "another form"}, {"viewer": CITY}):
+        sent(**other)  # type: ignore[arg-type]
+    sent(once="")
+    sent(once="")
+    assert len(city.read(shifts)) == 7
+
+
+def test_of_many_at_the_same_time_one_is_recorded(city: Deck) -> None:
+    together = threading.Barrier(4)
+    doing = Doing(city.rules.registry, everybody(city.database, city.rules), lambda: city.now)
+
+    def send(_: int) -> Shift:
+        together.wait()
+        return doing.hand_over(OFFICER, "赵六", "", "127.0.0.1", "form")
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(send, range(4)))
+    assert len(set(found)) == 1
+    assert len(city.read(shifts)) == 1
+    with city.database.reading() as connection:
+        assert [one.action for one in entries(connection)] == ["shift_handed_over"]
+
+
 def test_an_auditor_hands_nothing_over_and_nobody_to_no_one(city: Deck) -> None:
     with city.database.writing() as connection:
         with pytest.raises(NotAllowedError):
@@ -235,6 +271,9 @@ def test_a_shift_is_handed_over_over_http(desk: Desk) -> None:
     assert answer.status_code == 200, answer.text
     assert desk.client.get("/v1/shifts").json() == {"shifts": [answer.json()], "next": None}
     assert desk.audited == [("c", "shift_handed_over", "赵六")]
+    named = {"successor": "钱七", "once": "7b1f"}
+    assert desk.client.post("/v1/shifts", json=named).json() == desk.client.post("/v1/shifts", json=named).json()
+    assert len(desk.audited) == 2
 
 
 @pytest.mark.parametrize(

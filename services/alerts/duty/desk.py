@@ -1,6 +1,7 @@
 """What the one on duty does: a case's page with its alerts to acknowledge, the handing over, and what became of the notices."""
 
 import asyncio
+import secrets
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -140,6 +141,7 @@ def desk_pages(reader: Reader, people: People) -> list[Any]:
             next=address("/shifts", {"cursor": listed.next}, "#records") if listed.next else None,
             may=may_hand_over(registry, viewer),
             csrf=csrf,
+            once=secrets.token_urlsafe(16),
             trouble=trouble,
             given={"successor": successor, "note": note},
             longest={"successor": MAX_NAME, "note": MAX_NOTE},
@@ -155,11 +157,11 @@ def desk_pages(reader: Reader, people: People) -> list[Any]:
     @post("/shifts", before_request=only_known, status_code=200)
     async def hand_over(request: Asked, viewer: Looking, csrf: CsrfField) -> Response[Any]:
         fields = await read_form(request)
-        successor, note = _text(fields, "successor"), _text(fields, "note")
+        successor, note, once = _text(fields, "successor"), _text(fields, "note"), _text(fields, "once")
 
         def write() -> Response[Any]:
             try:
-                doing.hand_over(viewer, successor, note, address_of(request))
+                doing.hand_over(viewer, successor, note, address_of(request), once)
             except NotAllowedError as error:
                 raise PageError(403, "不能交接班", f"{error}。") from error
             except (SuccessorError, NoteError) as error:

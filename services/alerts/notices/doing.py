@@ -7,7 +7,7 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from services.alerts.notices.acknowledging import Acknowledgement, acknowledge, acknowledge_case
-from services.alerts.notices.shifts import Shift, hand_over
+from services.alerts.notices.shifts import RecordedError, Shift, hand_over
 from services.alerts.people.audit import Action, record
 from services.alerts.people.guard import People
 from services.alerts.people.viewer import Viewer
@@ -35,10 +35,14 @@ class Doing(Struct, frozen=True):
                 self._acknowledged(connection, viewer, each, address)
         return found
 
-    def hand_over(self, viewer: Viewer, successor: str, note: str, address: str) -> Shift:
-        with self.people.database.writing() as connection:
-            found = hand_over(connection, self.registry, viewer, successor, note, self.now())
-            record(connection, self.people.now(), viewer, Action.SHIFT_HANDED_OVER, found.successor, address)
+    def hand_over(self, viewer: Viewer, successor: str, note: str, address: str, once: str = "") -> Shift:
+        """What was recorded before, under the same `once`, is not recorded again."""
+        try:
+            with self.people.database.writing() as connection:
+                found = hand_over(connection, self.registry, viewer, successor, note, self.now(), once)
+                record(connection, self.people.now(), viewer, Action.SHIFT_HANDED_OVER, found.successor, address)
+        except RecordedError as error:
+            return error.shift
         return found
 
     def _acknowledged(self, connection: Connection, viewer: Viewer, found: Acknowledgement, address: str) -> None:

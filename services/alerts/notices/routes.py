@@ -30,10 +30,11 @@ class Note(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class HandOver(Struct, frozen=True, forbid_unknown_fields=True):
-    """`successor`: who has duty from now on."""
+    """`successor`: who has duty from now on. `once`: any text that names this hand-over; sent again with it, it is recorded once."""
 
     successor: str
     note: str = ""
+    once: str = ""
 
 
 def notice_routes(reader: Reader, people: People) -> list[Any]:
@@ -96,10 +97,10 @@ def notice_routes(reader: Reader, people: People) -> list[Any]:
 
     @post("/v1/shifts", operation_class=_HAND_OVER, summary="交接班", tags=["值班"], before_request=only_known, status_code=200)  # fmt: skip
     async def hand_over_shift(request: Asked, viewer: Looking, body: RawBody) -> Response[bytes]:
-        """把值班交给下一个人；当时未解除的提醒和逾期的件数一并记下。"""
+        """把值班交给下一个人；当时未解除的提醒和逾期的件数一并记下。带同样的 once 重发同样的内容，只记一次。"""
         wanted = _decoded(body, HandOver)
 
-        given = wanted.successor, wanted.note, address_of(request)
+        given = wanted.successor, wanted.note, address_of(request), wanted.once
         try:
             return json_response(await asyncio.to_thread(doing.hand_over, viewer, *given))
         except NotAllowedError as error:

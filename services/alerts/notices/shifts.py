@@ -1,16 +1,19 @@
 """Handing over the duty (交接班): who has it from now on, what is open at that moment, and what the next one should know."""
 
+import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, Select, exists, func, insert, select
+from sqlalchemy import Connection, Select, exists, func, select
 
 from services.alerts.notices.acknowledging import NotAllowedError, checked_note
 from services.alerts.notices.tables import acknowledgements, shifts
 from services.alerts.people.viewer import Viewer
 from services.alerts.queries import fallen, kept_open, kept_running, newest_first
+from services.alerts.sql import insert_missing
 from services.alerts.tables import TOLD, alerts, cases
 from shared.case import Outcome
 from shared.registry import Registry
@@ -37,6 +40,14 @@ class Shift(Struct, frozen=True):
     note: str
 
 
+class RecordedError(Exception):
+    """The same was sent before; `shift` is what was recorded then."""
+
+    def __init__(self, shift: Shift) -> None:
+        super().__init__("交接班已经记下")
+        self.shift = shift
+
+
 class OpenNow(Struct, frozen=True):
     """What is open at this moment: alerts that stand, of them those that nobody acknowledged, cases overdue, cases due today."""
 
@@ -54,9 +65,16 @@ class ShiftPage(Struct, frozen=True):
 
 
 def hand_over(
-    connection: Connection, registry: Registry, viewer: Viewer, successor: str, note: str, now: datetime
+    connection: Connection,
+    registry: Registry,
+    viewer: Viewer,
+    successor: str,
+    note: str,
+    now: datetime,
+    once: str = "",
 ) -> Shift:
-    """The viewer's duty, of their county or of the city. Raises NotAllowedError, SuccessorError or NoteError."""
+    """The viewer's duty, of their county or of the city. `once`: names the form, or the request; the same hand-over with the same name
+    is recorded once, whoever of several processes it reaches. Raises NotAllowedError, SuccessorError, NoteError or RecordedError."""
     if not may_hand_over(registry, viewer):
         raise NotAllowedError("您的账号只能查看，不能交接班；请用值班账号")
     name = successor.strip()
@@ -74,8 +92,16 @@ def hand_over(
         note=checked_note(note),
     )
     row = {name: getattr(found, name) for name in Shift.__struct_fields__}
-    connection.execute(insert(shifts).values({**row, "account": viewer.account, "at": to_micros(now)}))
+    mark = _mark(once, viewer.account, found.successor, found.note) if once else None
+    own = {"account": viewer.account, "at": to_micros(now), "once": mark}
+    if not insert_missing(connection, shifts, [{**row, **own}]):
+        raise RecordedError(_shift(connection.execute(select(shifts).where(shifts.c.once == mark)).one()))
     return found
+
+
+def _mark(*sent: str) -> str:
+    """Also of what was sent: a form that somebody goes back to and alters is another hand-over."""
+    return hashlib.sha256(msgspec.json.encode(sent)).hexdigest()
 
 
 def may_hand_over(registry: Registry, viewer: Viewer) -> bool:

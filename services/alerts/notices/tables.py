@@ -104,7 +104,11 @@ shifts = Table(
     Column("unacknowledged", Integer, nullable=False, comment="of them, those that nobody had acknowledged"),
     Column("overdue", Integer, nullable=False, comment="cases that were overdue then"),
     Column("note", Text, nullable=False),
+    Column(
+        "once", Text, comment="names what was sent, so that it is recorded once; null: whoever sent it gave it no name"
+    ),
     comment="each time that the duty was handed over, and what was open",
 )
 Index("shifts_at", shifts.c.at)
 Index("shifts_county", shifts.c.county, shifts.c.id)
+Index("shifts_once", shifts.c.once, unique=True)
