@@ -27,6 +27,7 @@ from services.alerts.duty.pages import span, until
 from services.alerts.duty.routes import duty_routes
 from services.alerts.duty.statistics import months_until, statistics
 from services.alerts.notices.acknowledging import acknowledge_case
+from services.alerts.notices.shifts import hand_over
 from services.alerts.people.viewer import Role, Viewer
 from services.alerts.tables import alerts
 from services.compose.api import application
@@ -259,10 +260,12 @@ def test_a_stream_is_told_of_its_own_platforms_only(full: Deck) -> None:
     before = pulse.read()
     full.push(event("new", "received", NOW, platform="gengma", subject="new"))
     after = pulse.read()
-    assert before.of({"zhenkang"}) == after.of({"zhenkang"})
-    assert before.of({"gengma"}) != after.of({"gengma"})
+    assert before.of({"zhenkang"}, "zhenkang") == after.of({"zhenkang"}, "zhenkang")
+    assert before.of({"gengma"}, "gengma") != after.of({"gengma"}, "gengma")
     full.sweep(NOW + timedelta(days=30))
-    assert pulse.read().of({"zhenkang"}) != after.of({"zhenkang"}), "what falls due is a change as well"
+    assert pulse.read().of({"zhenkang"}, "zhenkang") != after.of({"zhenkang"}, "zhenkang"), (
+        "what falls due is a change as well"
+    )
     fallen = pulse.read()
     with full.database.writing() as connection:
         officer = Viewer("z", "张三", Role.COUNTY, "zhenkang")
@@ -270,10 +273,12 @@ def test_a_stream_is_told_of_its_own_platforms_only(full: Deck) -> None:
             str(row["key"]) for row in full.read(alerts) if row["platform"] == "zhenkang" and not row["cleared_at"]
         )
         assert acknowledge_case(connection, full.rules.registry, officer, key, "", NOW)
-    assert pulse.read().of({"zhenkang"}) != fallen.of({"zhenkang"}), "an alert that somebody acknowledges"
-    assert pulse.read().of({"gengma"}) == fallen.of({"gengma"})
+    assert pulse.read().of({"zhenkang"}, "zhenkang") != fallen.of({"zhenkang"}, "zhenkang"), (
+        "an alert that somebody acknowledges"
+    )
+    assert pulse.read().of({"gengma"}, "gengma") == fallen.of({"gengma"}, "gengma")
     tomorrow = Pulse(full.database.reading, lambda: NOW + timedelta(days=1), lambda: False)
-    assert tomorrow.read().of(()) != before.of(()), "so is another day"
+    assert tomorrow.read().of((), "zhenkang") != before.of((), "zhenkang"), "so is another day"
 
 
 # Small values
@@ -618,6 +623,22 @@ def test_too_many_streams_are_refused_and_the_page_works(duty: Served, monkeypat
         Pulse(duty.database.reading, lambda: NOW, lambda: False).require_room()
 
 
+def test_a_stream_is_told_of_the_hand_overs_that_its_viewer_sees(full: Deck) -> None:
+    pulse, registry = Pulse(full.database.reading, lambda: NOW, lambda: False), full.rules.registry
+    counties = (None, "zhenkang", "gengma")
+    viewers = {
+        county: Viewer("a", "张三", Role.COUNTY, county) if county else Viewer("c", "李四", Role.CITY)
+        for county in counties
+    }
+    for handed, concerned in ((None, {None}), ("zhenkang", {None, "zhenkang"}), ("gengma", {None, "gengma"})):
+        before = pulse.read()
+        with full.database.writing() as connection:
+            hand_over(connection, registry, viewers[handed], "赵六", "", NOW)
+        after = pulse.read()
+        heard = {county for county in counties if before.of((), county) != after.of((), county)}
+        assert heard == concerned, handed
+
+
 def test_a_stream_ends_when_the_service_stops(tmp_path: Path) -> None:
     with served(tmp_path / "stream.db", NOW) as service:
         service.engine.ending.set()
@@ -635,7 +656,7 @@ def test_a_stream_tells_nothing_more_to_whom_may_not_look_any_more(
 
     async def told() -> list[str]:
         pulse = Pulse(duty.database.reading, lambda: NOW, lambda: False)
-        return [text async for text in pulse.stream({"zhenkang"}, lambda: next(answers))]
+        return [text async for text in pulse.stream({"zhenkang"}, "zhenkang", lambda: next(answers))]
 
     assert asyncio.run(told()) == ["retry: 5000\n\n", ": \n\n"]
 

@@ -15,7 +15,7 @@ from services.alerts.notices.digests import make_digest, make_part
 from services.alerts.notices.gathering import encode_digest, set_up
 from services.alerts.notices.shifts import hand_over
 from services.alerts.notices.tables import notices
-from services.alerts.people.guard import People
+from services.alerts.people.guard import EVERYBODY, People
 from services.alerts.people.viewer import Role, Viewer
 from services.compose.demo.quarter import AS_OF, quarter_events
 from services.standalone.database import Database
@@ -108,6 +108,11 @@ def event(subject: str, name: str, time: str, platform: str = "zhenkang", **data
     }  # fmt: skip
 
 
+def handed_over(service: Served, successor: str) -> None:
+    with service.database.writing() as connection:
+        hand_over(connection, service.engine.rules.registry, EVERYBODY, successor, "", AS_OF)
+
+
 def push(service: Served, url: str, *events: dict[str, Any]) -> None:
     with httpx.Client(base_url=url, trust_env=False) as client:
         service.client = client
@@ -186,6 +191,8 @@ def test_an_open_page_hears_of_what_happens(chrome: Browser, tmp_path_factory: p
         expect(page.get_by_role("link", name="水管坏了")).to_be_visible()
         expect(page.get_by_label("编号或标题")).to_have_value("正在写")
         expect(page.locator("#said")).to_have_text("页面内容有更新。")
+        handed_over(service, "赵六")
+        expect(page.get_by_text("值班：赵六")).to_be_visible(timeout=PATIENCE * 1000)
         page.get_by_role("button", name="暂停自动更新").click()
         expect(page.get_by_role("button", name="恢复自动更新")).to_be_visible()
         push(
@@ -195,6 +202,25 @@ def test_an_open_page_hears_of_what_happens(chrome: Browser, tmp_path_factory: p
         )
         page.get_by_role("button", name="恢复自动更新").click()
         expect(page.get_by_role("link", name="路断了")).to_be_visible(timeout=PATIENCE * 1000)
+
+
+def test_whoever_is_about_to_hand_over_sees_what_is_open_now_and_keeps_what_they_wrote(
+    chrome: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with (
+        assembled(tmp_path_factory.mktemp("shifts") / "shifts.db", AS_OF) as service,
+        listening(service) as url,
+        page_of(chrome) as page,
+    ):
+        page.goto(f"{url}/shifts")
+        page.get_by_label("接班人").fill("钱七")
+        handed_over(service, "赵六")
+        expect(page.get_by_role("definition").filter(has_text="赵六")).to_be_visible(timeout=PATIENCE * 1000)
+        expect(page.get_by_role("row").filter(has_text="赵六")).to_be_visible()
+        expect(page.get_by_label("接班人")).to_have_value("钱七")
+        page.get_by_role("button", name="交班").dblclick()
+        expect(page.get_by_role("definition").filter(has_text="钱七")).to_be_visible()
+        expect(page.get_by_role("row").filter(has_text="钱七")).to_have_count(1)
 
 
 def test_everything_is_there_without_script(chrome: Browser, quarter: tuple[Served, str]) -> None:

@@ -14,7 +14,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from services.alerts.notices.tables import acknowledgements
+from services.alerts.notices.tables import acknowledgements, shifts
 from services.alerts.tables import alerts, event_counts
 from shared.http import busy
 
@@ -28,13 +28,18 @@ Version = tuple[int, int, int]
 
 
 class Seen(Struct, frozen=True):
-    """What a look at the database found: the day, and per platform its number of events, its newest alert and acknowledgement."""
+    """What a look at the database found: the day, per platform its number of events, its newest alert and acknowledgement, and the
+    newest hand-over of each county (None: of the city)."""
 
     day: str
     platforms: Mapping[str, Version]
+    shifts: Mapping[str | None, int]
 
-    def of(self, slugs: Collection[str]) -> object:
-        return self.day, [(slug, version) for slug, version in sorted(self.platforms.items()) if slug in slugs]
+    def of(self, slugs: Collection[str], county: str | None) -> object:
+        """What concerns somebody who sees these platforms, and the hand-overs of that county alone (None: all)."""
+        versions = [(slug, version) for slug, version in sorted(self.platforms.items()) if slug in slugs]
+        last = max(self.shifts.values(), default=0) if county is None else self.shifts.get(county, 0)
+        return self.day, versions, last
 
 
 class Pulse:
@@ -51,7 +56,8 @@ class Pulse:
         self._looked_at = float("-inf")
         self._alerts: dict[str, int] = {}
         self._acknowledgements: dict[str, int] = {}
-        self._seen = Seen("", {})
+        self._shifts: dict[str | None, int] = {}
+        self._seen = Seen("", {}, {})
         self._streams = 0
 
     def read(self) -> Seen:
@@ -66,12 +72,15 @@ class Pulse:
             for row in connection.execute(kept.limit(NEWEST)):
                 slug = row.key.partition("/")[0]
                 self._acknowledgements[slug] = max(self._acknowledgements.get(slug, 0), row.id)
+            handed = select(shifts.c.county, shifts.c.id).order_by(shifts.c.id.desc()).limit(NEWEST)
+            for row in connection.execute(handed):
+                self._shifts[row.county] = max(self._shifts.get(row.county, 0), row.id)
         known = events.keys() | self._alerts.keys() | self._acknowledgements.keys()
         versions = {
             slug: (events.get(slug, 0), self._alerts.get(slug, 0), self._acknowledgements.get(slug, 0))
             for slug in known
         }
-        return Seen(self._now().date().isoformat(), versions)
+        return Seen(self._now().date().isoformat(), versions, dict(self._shifts))
 
     async def _look(self) -> Seen:
         async with self._looking:
@@ -85,17 +94,19 @@ class Pulse:
         if self._streams >= MOST_STREAMS:
             raise busy("同时打开的页面太多，本页改为定时更新")
 
-    async def stream(self, slugs: Collection[str], lasting: Callable[[], bool]) -> AsyncIterator[str]:
+    async def stream(
+        self, slugs: Collection[str], county: str | None, lasting: Callable[[], bool]
+    ) -> AsyncIterator[str]:
         """The text of the stream, until the service stops, the page goes away, or the database does; or who looks has signed out, or
-        sees something else now: `lasting` is asked before whatever is told, and now and then."""
+        sees something else now: `lasting` is asked before whatever is told, and now and then. The others: as in `Seen.of`."""
         self._streams += 1
         begun = beat = time.monotonic()
         try:
             yield "retry: 5000\n\n"
-            known = (await self._look()).of(slugs)
+            known = (await self._look()).of(slugs, county)
             while not self._ending() and time.monotonic() - begun < STREAM_SECONDS:
                 await asyncio.sleep(LOOK_SECONDS / 2)
-                found = (await self._look()).of(slugs)
+                found = (await self._look()).of(slugs, county)
                 if found == known and time.monotonic() - beat < BEAT_SECONDS:
                     continue
                 if not await asyncio.to_thread(lasting):

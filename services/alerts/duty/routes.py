@@ -132,7 +132,7 @@ def duty_routes(reader: Reader, people: People) -> list[Any]:
     @get("/live", before_request=only_known)
     async def live(viewer: Looking, lasting: Lasting) -> Stream:
         pulse.require_room()
-        stream = pulse.stream(viewer.registry(registry).slugs, lasting)
+        stream = pulse.stream(viewer.registry(registry).slugs, viewer.county, lasting)
         return Stream(stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
     @get("/static/{version:str}/{name:str}", sync_to_thread=False)
