@@ -1,10 +1,10 @@
 """The HTTP application of a service: its routes, how errors are answered, and the document of it all."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
-from litestar import Litestar, Response, get
+from litestar import Litestar, Request, Response, get
 from litestar.enums import OpenAPIMediaType
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
@@ -20,6 +20,7 @@ from services.alerts.people.guard import (
     guarded,
     on_sign_in_needed,
     protections,
+    wants_page,
 )
 from services.alerts.people.requests import SESSION
 from services.alerts.people.routes import people_routes
@@ -34,19 +35,42 @@ from shared.http import EXCEPTION_HANDLERS, Problem, on_unavailable, schemas
 from shared.version import VERSION
 
 
-def application(routes: list[Any], away: Iterable[type[Exception]] = (), people: People | None = None) -> Litestar:
+def application(
+    routes: list[Any],
+    away: Iterable[type[Exception]] = (),
+    people: People | None = None,
+    page: Callable[[Request[Any, Any, Any], Problem], Response[Any]] | None = None,
+) -> Litestar:
     """The routes as an application, with `/schema/openapi.json` about them. `away`: what a database raises that does not answer.
-    With `people`, whoever asks for anything that is not public has to be one of them; without, the routes guard themselves."""
-    handlers = {**EXCEPTION_HANDLERS, **dict.fromkeys(away, on_unavailable), SignInNeededError: on_sign_in_needed}
+    With `people`, whoever asks for anything that is not public has to be one of them; without, the routes guard themselves. `page`: how a
+    browser is told of a problem outside of the API."""
+    handlers: dict[Any, Any] = {**EXCEPTION_HANDLERS, **dict.fromkeys(away, on_unavailable)}
+    if page is not None:
+        handlers = {kind: _on_page(handler, page) for kind, handler in handlers.items()}
+    handlers[SignInNeededError] = on_sign_in_needed
     every = [*routes, _document_route(routes)]
     return Litestar(
         route_handlers=every if people is None else guarded([*every, *people_routes(people)], people),
-        exception_handlers=handlers,  # type: ignore[arg-type]
+        exception_handlers=handlers,
         **({} if people is None else protections(people)),
         openapi_config=None,  # Litestar's own pages answer what is not there with HTML
         request_max_body_size=MAX_BODY,
         logging_config=None,
     )
+
+
+def _on_page(answer: Any, page: Callable[[Request[Any, Any, Any], Problem], Response[Any]]) -> Any:
+    """As `answer`; to a browser on a page."""
+
+    def shown(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+        found: Response[bytes] = answer(request, error)
+        if not wants_page(request) or request.url.path.startswith("/v1/"):
+            return found
+        told = page(request, msgspec.json.decode(found.content, type=Problem))
+        told.headers.update({name: value for name, value in found.headers.items() if name not in told.headers})
+        return told
+
+    return shown
 
 
 def _document_route(routes: list[Any]) -> Any:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, func, select
 
 from services.alerts import queries
 from services.alerts.app import Reader, reading_routes
+from services.alerts.duty.asking import problem_page
 from services.alerts.duty.routes import duty_routes
 from services.alerts.notices.routes import notice_routes
 from services.alerts.notices.routing import Notices
@@ -156,7 +157,7 @@ class AlertsService:
             *notice_routes(reader, self._people),
             *health_routes(self.unhealthy, self.unready),
         ]
-        return application(routes, AWAY, self._people)
+        return application(routes, AWAY, self._people, problem_page(reader))
 
 
 def letter_counts(connection: Connection) -> dict[str, int]:

@@ -5,6 +5,7 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import Connection, func, select
 
 from services.alerts.app import Reader, reading_routes
+from services.alerts.duty.asking import problem_page
 from services.alerts.duty.routes import duty_routes
 from services.alerts.metrics import FlagDelay
 from services.alerts.notices.routes import notice_routes
@@ -70,4 +71,4 @@ def create_app(engine: Engine, registry: CollectorRegistry, people: People) -> L
         *notice_routes(reader, people),
         *health_routes(engine.unhealthy),
     ]
-    return application(routes, people=people)
+    return application(routes, people=people, page=problem_page(reader))

@@ -17,7 +17,7 @@ from litestar.di import Provide
 from litestar.testing import TestClient
 
 from services.alerts.duty import board as board_module
-from services.alerts.duty import lists, live
+from services.alerts.duty import lists, live, reference
 from services.alerts.duty.board import Rate, board, lamp, rate
 from services.alerts.duty.calendar import MADE_UP, REST, year_of
 from services.alerts.duty.charts import whole
@@ -513,6 +513,36 @@ def test_what_is_wrong_is_a_page_that_says_so(duty: Served, path: str, status: i
     answer = duty.client.get(path)
     assert answer.status_code == status, answer.text
     assert text in text_of(answer)
+
+
+BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Sec-Fetch-Dest": "document"}
+
+
+def test_a_browser_is_told_on_a_page_of_what_is_nowhere_and_a_program_as_ever(duty: Served) -> None:
+    answer = duty.client.get("/nothing", headers=BROWSER)
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "没有找到 没有 /nothing 这个地址。 回到值班页" in text_of(answer)
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    answer = duty.client.delete("/shifts", headers=BROWSER)
+    assert (answer.status_code, "这个地址不支持 DELETE" in text_of(answer)) == (405, True)
+    for path, headers in (
+        ("/nothing", {}),
+        ("/nothing", {**BROWSER, "Sec-Fetch-Dest": "empty"}),
+        ("/v1/nothing", BROWSER),
+    ):
+        answer = duty.client.get(path, headers=headers)
+        assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
+def test_a_browser_is_told_on_a_page_that_something_broke(duty: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("<b>boom</b>")
+
+    monkeypatch.setattr(reference, "statistics", broken)
+    answer = duty.client.get("/statistics", headers=BROWSER)
+    assert (answer.status_code, answer.headers["content-type"]) == (500, "text/html; charset=utf-8")
+    assert "服务内部错误，已记入日志。" in text_of(answer)
+    assert "boom" not in answer.text
 
 
 def test_our_files_are_kept_for_ever_and_change_their_address(duty: Served) -> None:

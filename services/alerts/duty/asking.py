@@ -1,6 +1,6 @@
 """What the request for a page asks, checked against what its viewer sees, and how a page says that there is nothing to show."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -11,7 +11,7 @@ from litestar.params import QueryParameter
 from services.alerts.app import Reader
 from services.alerts.duty.pages import PageError, Place, render
 from services.alerts.people.viewer import Viewer
-from shared.http import TITLES, ProblemError
+from shared.http import TITLES, Problem, ProblemError
 from shared.registry import Platform
 
 County = Annotated[str | None, QueryParameter(name="county", max_length=64)]
@@ -55,16 +55,27 @@ def place_of(reader: Reader, viewer: Viewer | None, page: str) -> Place:
     return Place(reader.rules.registry, reader.now(), viewer.person if viewer and viewer.account else "", page)
 
 
+def problem_page(reader: Reader) -> Callable[[Request[Any, Any, Any], Problem], Response[Any]]:
+    """What is wrong, as a page; of whoever is known to look."""
+
+    def shown(request: Request[Any, Any, Any], found: Problem) -> Response[Any]:
+        here = place_of(reader, request.scope.get("user"), "")
+        title = TITLES.get(found.status, "请求有误")
+        return render("message.html", here, found.status, title=title, message=f"{found.detail}。")
+
+    return shown
+
+
 def pages(reader: Reader, handlers: Sequence[Any]) -> Router:
     """Routes of pages: what is refused is told on a page too."""
+    shown = problem_page(reader)
 
-    def refuse(_: Request[Any, Any, Any], error: Exception) -> Response[str]:
-        here = place_of(reader, None, "")
+    def refuse(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+        if isinstance(error, ProblemError):
+            return shown(request, error.problem)
+        here = place_of(reader, request.scope.get("user"), "")
         if isinstance(error, PageError):
             return render("message.html", here, error.status, title=error.title, message=error.message)
-        if isinstance(error, ProblemError):
-            status, detail = error.problem.status, error.problem.detail
-            return render("message.html", here, status, title=TITLES.get(status, "请求有误"), message=f"{detail}。")
         return render(
             "message.html", here, 400, title="请求有误", message="网址里有一项太长或不合要求，请回到值班页重新选择。"
         )

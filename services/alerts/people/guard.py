@@ -160,10 +160,14 @@ async def _require_own(people: People, request: Request[Any, Any, Any], admitted
         raise ProblemError(problem(403, "stale_form", "页面已过期，没有执行；请返回并刷新页面再试"))
 
 
+def wants_page(request: Request[Any, Any, Any]) -> bool:
+    """Whether a browser asks for something to be shown, and no script or program."""
+    return "text/html" in request.headers.get("accept", "") and request.headers.get("sec-fetch-dest") != "empty"
+
+
 def on_sign_in_needed(request: Request[Any, Any, Any], _: SignInNeededError) -> Response[bytes]:
     """A browser that opens a page is led to the sign-in and back; whatever else asks is told."""
-    wants_page = "text/html" in request.headers.get("accept", "")
-    if request.method in READING and wants_page and request.headers.get("sec-fetch-dest") != "empty":
+    if request.method in READING and wants_page(request):
         asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         where = "/sign-in" if asked == "/" else f"/sign-in?next={quote(asked, safe='')}"
         return go_to(where)
