@@ -29,7 +29,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     "--port",
     type=click.IntRange(0, 65533),
     metavar="端口",
-    help="办理情况与查询的端口（默认取设置 port：8000），推送、sla 用其后的两个；0 自动选择",
+    help="值班页与查询的端口（默认取设置 port：8000），推送、sla 用其后的两个；0 自动选择",
 )
 def demo_command(port: int | None) -> None:
     """演示分布式部署：在本机启动 Kafka、PostgreSQL 和三个服务，推送 2022 年第一季度，模拟平台继续推送。

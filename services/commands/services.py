@@ -91,7 +91,7 @@ def sla_command(host: str | None, port: int | None, bootstrap: str | None, insta
 def alerts_command(
     host: str | None, port: int | None, bootstrap: str | None, db: str | None, instance: str | None
 ) -> None:
-    """整理办件到 PostgreSQL，标记逾期，发布提醒；查询、导出、指标与办理情况页面。"""
+    """整理办件到 PostgreSQL，标记逾期，发布提醒；查询、导出、指标与值班页。"""
     found, rules, address = _begin(bootstrap)
     with needed(), _listening(host, port, found) as listener, opened_postgres(db, found) as database:
         from services.compose.people import nobody_yet, warn_if_open

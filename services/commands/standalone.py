@@ -151,7 +151,7 @@ def _demo(file: Path, found: Settings, rules: Ruleset, url: str, listener: socke
 
 def _addresses(url: str) -> list[str]:
     return [
-        f"办理情况 {url}/",
+        f"值班页   {url}/",
         f"推送到   {url}/v1/events",
         f"查询     {url}/v1/cases  {url}/v1/overdue  {url}/v1/rates",
         f"接口文档 {url}/schema/openapi.json",

@@ -159,7 +159,7 @@ class Demo:
         name = self._rules.registry[OWN].name
         kept = "停止时删除" if self._setup.db is None else "停止时删除；数据库里的留下"
         return [
-            f"办理情况 {alerts}/",
+            f"值班页   {alerts}/",
             f"推送到   {ingest}/v1/events",
             f"查询     {alerts}/v1/cases  {alerts}/v1/overdue  {alerts}/v1/rates",
             f"接口文档 {ingest}/schema/openapi.json  {alerts}/schema/openapi.json",

@@ -130,7 +130,7 @@ def demanded_postgres() -> None:
 def test_the_story_is_told_the_whole_way_and_everything_ends_with_ctrl_c() -> None:
     with demonstration() as (shown, folder):
         shown.line(re.escape(PUBLISHED["sentence"]))
-        page = shown.line(r"^办理情况 (\S+)/$")
+        page = shown.line(r"^值班页 +(\S+)/$")
         ingest = shown.line(r"^推送到 +(\S+)/v1/events$")
         metrics = shown.line(r"^指标 +(.+)$").split()
         key = shown.line(r"^推送密钥（镇康县 zhenkang） +(lyk_\S+)$")
