@@ -39,7 +39,7 @@ def test_every_example_is_taken(page: str, rules: Ruleset) -> None:
 def test_every_key_is_explained_and_no_other(page: str) -> None:
     place = PAGES.index(page)
     (rows,) = tables(section(read(page), ("Keys", "各项")[place]))
-    assert [spans(row[0])[0] for row in rows] == ["page", "duty_hours", "channel", *COMMON]
+    assert [spans(row[0])[0] for row in rows] == ["page", "duty_hours", "keep_days", "channel", *COMMON]
     for kind, titles in TITLES.items():
         (rows,) = tables(section(read(page), titles[place]))
         assert {span for row in rows for span in spans(row[0])} == set(KEYS[kind]), kind

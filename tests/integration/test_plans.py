@@ -8,6 +8,7 @@ from sqlalchemy.dialects import sqlite
 
 from services.alerts.notices.acknowledging import standing_of
 from services.alerts.notices.listing import last_failed, oldest_pending
+from services.alerts.notices.pruning import delivered
 from services.alerts.notices.shifts import last_shift, standing_alerts
 from services.alerts.people.viewer import Role, Viewer
 from services.alerts.queries import keys_of_months, stale_cases
@@ -57,6 +58,7 @@ DESK = {
     ),
     "notices that wait": (oldest_pending(CITY), {"notices_state"}),
     "notices that failed": (last_failed(CITY), {"notices_state"}),
+    "notices delivered": (delivered(5), {"notices_state"}),
     "notices of a county that failed": (last_failed(OFFICER), {"notices_county"}),
     "alerts that stand": (standing_alerts(["zhenkang", "gengma"]), {"alerts_told"}),
     "who has duty in a county": (last_shift("zhenkang"), {"shifts_county"}),

@@ -39,16 +39,19 @@ def test_machines_hear_of_everything_at_any_hour_and_people_in_duty_hours(rules:
     assert mail.to == Mailbox("127.0.0.1", 465, "tls", "a@city.example", ("b@city.example",))
     assert found.hours.spans == ((510, 1080),)
     assert found.page is None
+    assert found.keep_days == 400
 
 
 def test_everything_can_be_said(rules: Ruleset) -> None:
     text = (
-        'page = "https://127.0.0.1/"\nduty_hours = ["08:00-12:00", "15:00-18:00"]\n'
+        'page = "https://127.0.0.1/"\nduty_hours = ["08:00-12:00", "15:00-18:00"]\nkeep_days = 90\n'
         + HOOK
         + 'counties = ["zhenkang"]\nholders = ["交通局"]\nrungs = ["overdue"]\nurgent = []\nclearings = "corrections"\n'
         "digest_seconds = 60\nrepeat_minutes = 120\nrepeat_times = 5\n"
     )
-    (found,) = parse(text, rules).channels
+    whole = parse(text, rules)
+    assert whole.keep_days == 90
+    (found,) = whole.channels
     assert (found.counties, found.holders, found.rungs, found.urgent) == (
         {"zhenkang"},
         {"交通局"},
@@ -68,6 +71,7 @@ def test_everything_can_be_said(rules: Ruleset) -> None:
     [
         ("", "至少要有一个 [[channel]]"),
         ("x = 1", "不认识的项"),
+        ("keep_days = 0\n" + HOOK, "1–36500 的整数（天）"),
         (HOOK.replace("webhook", "sms"), "没有 'sms' 这一种"),
         (HOOK + HOOK, "hook 出现了两次"),
         (HOOK + 'counties = ["x"]', "没有县区 'x'"),

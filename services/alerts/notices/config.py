@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from services.alerts.notices.routing import MACHINES, RUNGS, Channel, Mailbox, Notices, Secret, Web
+from services.alerts.notices.routing import KEEP_DAYS, MACHINES, RUNGS, Channel, Mailbox, Notices, Secret, Web
 from services.alerts.rungs import NEXT_RUNG
 from shared.config import ConfigError
 from shared.config.policy import office_hours
@@ -31,6 +31,7 @@ DUTY = OfficeHours(((8 * 60 + 30, 18 * 60),))
 PORTS = {"tls": 465, "starttls": 587, "none": 25}
 ADDRESS = re.compile(r"[^@\s<>,;\"]+@[^@\s<>,;\"]+")
 MIN_SECRET, MAX_SECRET = 24, 64  # bytes, as Standard Webhooks asks
+MAX_DAYS = 36_500
 
 
 def load_notices(path: Path | None, registry: Registry, environ: Mapping[str, str]) -> Notices | None:
@@ -53,10 +54,10 @@ def parse_notices(
     name: str = "notices.toml",
 ) -> Notices:
     """`read_file` is given a path as it stands in the file, and may raise OSError or ValueError. Raises ConfigError."""
-    file = parse_table(text, name, ("page", "duty_hours", "channel"))
+    file = parse_table(text, name, ("page", "duty_hours", "keep_days", "channel"))
     problems: list[str] = []
     channels: list[Channel] = []
-    hours, page = DUTY, None
+    hours, page, days = DUTY, None, KEEP_DAYS
     tables: list[Table] = []
     try:
         tables = file.tables("channel", {*COMMON, *(key for keys in KEYS.values() for key in keys)})
@@ -71,6 +72,10 @@ def parse_notices(
         page = _url(file, "page") if "page" in file.items else None
     except ConfigError as error:
         problems.append(str(error))
+    try:
+        days = file.integer("keep_days", 1, MAX_DAYS, KEEP_DAYS, "（天）")
+    except ConfigError as error:
+        problems.append(str(error))
     for table in tables:
         try:
             channel = _channel(table, registry, _Secrets(table, environ, read_file))
@@ -82,7 +87,7 @@ def parse_notices(
             problems.append(str(error))
     if problems:
         raise ConfigError("\n".join(problems))
-    return Notices(tuple(channels), hours, page)
+    return Notices(tuple(channels), hours, page, days)
 
 
 class _Secrets:

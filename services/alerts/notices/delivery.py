@@ -20,6 +20,7 @@ from services.alerts.notices.channels import deliver
 from services.alerts.notices.channels.outcome import Outcome, refused
 from services.alerts.notices.gathering import City, decode_digest, due_groups, gather, route, set_up
 from services.alerts.notices.metrics import NoticeCounts
+from services.alerts.notices.pruning import Pruning
 from services.alerts.notices.routing import Channel, repeated_from
 from services.alerts.notices.tables import PENDING, notices, tellings, told, waiting
 from services.alerts.sweep import next_wake
@@ -58,6 +59,7 @@ class Delivery:
     ) -> None:
         self._database, self._city, self._now, self._counts, self._passed = database, city, now, counts, passed
         self._pool = ThreadPoolExecutor(min(THREADS, len(city.notices.channels)), "notices")
+        self._pruning = Pruning(database, city.notices.keep_days)
         self._sending: set[str] = set()
         self._lock = threading.Lock()
         self._failure: SQLAlchemyError | None = None
@@ -70,7 +72,8 @@ class Delivery:
             set_up(connection, [channel.name for channel in self._city.notices.channels])
 
     def step(self) -> float:
-        """Route, gather, and begin to send what is due: for how many seconds there is nothing more. Raises the database's errors."""
+        """Route, gather, begin to send what is due, and forget some of what is old: for how many seconds there is nothing more.
+        Raises the database's errors."""
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
@@ -92,6 +95,7 @@ class Delivery:
         while ready and (claimed := self._claim()) is not None:
             self._passed("claimed")
             self._pool.submit(self._send, *claimed).add_done_callback(self._done)
+        self._pruning.step(self._now)
         return LOOK_SECONDS
 
     def _hold(self, connection: Connection, now: datetime) -> bool:

@@ -24,6 +24,7 @@ CORRECTIONS = frozenset({"late_evidence", "deadline_moved", "recomputed"})
 """Reasons of a clearing by which what was told turns out not to hold; by the others it was answered."""
 
 RUNGS = frozenset(NEXT_RUNG)
+KEEP_DAYS = 400  # the same month of the last year can be looked up
 
 
 class Secret:
@@ -80,11 +81,12 @@ class Channel(Struct, frozen=True):
 
 
 class Notices(Struct, frozen=True):
-    """`page`: address of the duty page, for links; None: there are none."""
+    """`page`: address of the duty page, for links; None: there are none. `keep_days`: how long delivered notices are kept at least."""
 
     channels: tuple[Channel, ...]
     hours: OfficeHours
     page: str | None = None
+    keep_days: int = KEEP_DAYS
 
     def channel(self, name: str) -> Channel | None:
         return next((channel for channel in self.channels if channel.name == name), None)
