@@ -53,7 +53,7 @@ def notice_line(found: Notice) -> str:
 @click.argument("channel", metavar="通道")
 def test_command(channel: str) -> None:
     """立即向一个通道试发一条通知，不读写数据库；办件是虚构的。"""
-    from services.alerts.notices.channels import deliver
+    from services.alerts.notices.channels import try_out
 
     found = settings()
     rules = ruleset(found)
@@ -70,7 +70,7 @@ def test_command(channel: str) -> None:
     entry = Entry(f"{platform.slug}/shifa-0001", "raised", "overdue", "complete", 1, due, now, "试发：虚构的办件")
     parts = [make_part("raised", {("overdue", None): 1}, [entry])]
     digest = make_digest(platform.county, f"（试发）{platform.county_name}", now, parts, {}, told.page)
-    outcome = deliver(to, f"msg_{uuid.uuid4().hex}", digest, now)
+    outcome = try_out(to, f"msg_{uuid.uuid4().hex}", digest, now)
     if outcome.state != "sent":
         fail(f"通道 {channel} 没有送达：{outcome.detail}")
     click.echo(f"通道 {channel} 已送达{f'，但{outcome.detail}' if outcome.detail else ''}")

@@ -21,7 +21,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 from standardwebhooks import Webhook
 
-from services.alerts.notices.channels import deliver
+from services.alerts.notices.channels import deliver, try_out
 from services.alerts.notices.channels import mail as mail_module
 from services.alerts.notices.channels.outcome import SENT, Outcome
 from services.alerts.notices.channels.post import LONGEST_WAIT, seconds_of
@@ -113,6 +113,30 @@ def test_a_robot_answers_in_its_errcode(kind: str, reply: Reply, state: str) -> 
     assert bool(outcome.detail) is (state != "sent")
 
 
+@pytest.mark.parametrize(
+    ("kind", "code", "said"),
+    [
+        ("wecom", 93000, "机器人答 errcode 93000：地址中的 key 不对，或机器人已被移除"),
+        ("dingtalk", 310000, "机器人答 errcode 310000：安全设置不符，请核对加签的密钥、关键词或 IP 地址段"),
+        ("dingtalk", 93000, "机器人答 errcode 93000"),
+    ],
+)
+def test_what_a_robot_answers_is_told_in_words(kind: str, code: int, said: str) -> None:
+    with receiver(lambda post: errcode(code)) as there:
+        assert send(web(kind, there.url)).detail == said
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://nowhere.invalid/", "找不到对方的主机名，请核对地址和网络"),
+        ("http://127.0.0.1:1/", "对方拒绝连接，请核对地址和网络"),
+    ],
+)
+def test_who_cannot_be_reached_is_told_with_what_to_check(url: str, said: str) -> None:
+    assert send(web("wecom", url)) == Outcome("retry", said)
+
+
 @pytest.mark.parametrize(("kind", "code"), [("wecom", 45009), ("dingtalk", 130101)])
 def test_a_robot_that_had_too_many_messages_is_left_alone_for_a_minute(kind: str, code: int) -> None:
     with receiver(lambda post: errcode(code)) as there:
@@ -178,6 +202,16 @@ def test_alertmanager_gets_an_alert_that_ends_when_nothing_stands() -> None:
     assert ended["endsAt"] == "2022-04-03T09:00:00+08:00"
     assert "600" in begun["annotations"]["summary"]
     assert begun["generatorURL"] == "https://127.0.0.1/"
+
+
+def test_a_trial_ends_no_alert_that_stands_and_ends_by_itself() -> None:
+    with receiver() as there:
+        channel = web("alertmanager", there.url)
+        assert send(channel) == SENT
+        assert try_out(channel, "msg_2", DIGEST, NOW) == SENT
+        ((real,), (tried,)) = (post.json for post in there.posts)
+    assert tried["labels"] == {**real["labels"], "rung": "trial", "severity": "warning"}
+    assert datetime.fromisoformat(tried["endsAt"]) - datetime.fromisoformat(tried["startsAt"]) == timedelta(minutes=5)
 
 
 # E-mail
@@ -251,12 +285,15 @@ def test_a_mail_arrives_once_for_all_with_a_stable_id(security: str, certificate
 def test_what_a_mail_server_answers(certificate: Path) -> None:
     with mail_server(certificate, "starttls") as (letters, port):
         wrong = {"user": "me", "password": Secret("hush")}
-        assert send(mailbox(port, "starttls", **wrong)) == Outcome("refused", "邮件服务器答 535")
+        assert send(mailbox(port, "starttls", **wrong)) == Outcome(
+            "refused", "邮件服务器答 535：不能登录，请核对 user 和口令"
+        )
         right = {"user": "me", "password": Secret("pw")}
         letters.refuse = {"a@city.example": "550 no such user"}
         assert send(mailbox(port, "starttls", **right)) == Outcome("sent", "有 1 个地址被拒收")
         letters.refuse["b@city.example"] = "550 no such user"
-        assert send(mailbox(port, "starttls", **right)).state == "refused"
+        nobody = Outcome("refused", "邮件服务器答 550：收件地址都被拒收，请核对 to")
+        assert send(mailbox(port, "starttls", **right)) == nobody
         letters.refuse = dict.fromkeys(("a@city.example", "b@city.example"), "451 later")
         assert send(mailbox(port, "starttls", **right)).state == "retry"
         letters.refuse, letters.answer = {}, "552 too big"
@@ -278,4 +315,5 @@ def test_a_mail_server_that_says_nothing_is_left_after_a_while(monkeypatch: pyte
     monkeypatch.setattr(mail_module, "SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         assert send(mailbox(silent.getsockname()[1], "none")).state == "retry"
-    assert send(mailbox(1, "none")).state == "retry"
+    refused = "邮件服务器：对方拒绝连接，请核对 host、port 和 security"
+    assert send(mailbox(1, "none")) == Outcome("retry", refused)

@@ -138,7 +138,7 @@ def test_a_channel_can_be_tried(tmp_path: Path) -> None:
         assert "试发" in body["data"]["county_name"]
         there.answer = lambda post: Reply(404)
         refused = liuyan("notices", "test", "hook", environment=environment)
-        assert (refused.code, refused.error) == (1, "liuyan：通道 hook 没有送达：对方答 404\n")
+        assert (refused.code, refused.error) == (1, "liuyan：通道 hook 没有送达：对方答 404，请核对地址\n")
         unknown = liuyan("notices", "test", "other", environment=environment)
         assert (unknown.code, "已设置的有 hook" in unknown.error) == (1, True)
     unset = liuyan("notices", "test", "hook")

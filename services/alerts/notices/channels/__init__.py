@@ -21,7 +21,18 @@ SENDERS: Mapping[str, Send] = {
 
 def deliver(channel: Channel, message: str, digest: Digest, now: datetime) -> Outcome:
     """Send it once. What is not foreseen is tried again, told by its name alone: its text may hold a secret."""
+    return _once(lambda: SENDERS[channel.kind](channel, message, digest, now))
+
+
+def try_out(channel: Channel, message: str, digest: Digest, now: datetime) -> Outcome:
+    """As `deliver`, of what is invented: nothing that was told before is touched."""
+    if channel.kind == "alertmanager":
+        return _once(lambda: alertmanager.try_out(channel, digest))
+    return deliver(channel, message, digest, now)
+
+
+def _once(send: Callable[[], Outcome]) -> Outcome:
     try:
-        return SENDERS[channel.kind](channel, message, digest, now)
+        return send()
     except Exception as error:  # noqa: BLE001 - one channel's trouble is never that of the others
         return retry(f"没有发出（{type(error).__name__}）")

@@ -14,14 +14,27 @@ from shared.times import isoformat
 from shared.zh import RUNGS
 
 PATH = "/api/v2/alerts"
+TRIAL, TRIAL_FOR = "trial", timedelta(minutes=5)
 STANDS_FOR = timedelta(days=365)  # until told otherwise: Alertmanager would end it by itself after some minutes
 
 
 def send(channel: Channel, message: str, digest: Digest, now: datetime) -> Outcome:  # noqa: ARG001 - senders are alike
     assert isinstance(channel.to, Web)
-    body = msgspec.json.encode(alerts_of(digest))
-    url = channel.to.url.reveal().rstrip("/") + PATH
-    return outcome(posted(url, body, {"Content-Type": "application/json"}))
+    return _post(channel.to, alerts_of(digest))
+
+
+def try_out(channel: Channel, digest: Digest) -> Outcome:
+    """An alert that has a rung of its own, so that it ends none that stands; it goes the county's ways, and is over after some minutes."""
+    assert isinstance(channel.to, Web)
+    summary = f"{digest.county_name}：虚构的提醒，{TRIAL_FOR // timedelta(minutes=1)} 分钟后自行结束"
+    return _post(
+        channel.to, [_made(digest, TRIAL, "warning", summary, digest.created_at, digest.created_at + TRIAL_FOR)]
+    )
+
+
+def _post(to: Web, alerts: list[dict[str, Any]]) -> Outcome:
+    url = to.url.reveal().rstrip("/") + PATH
+    return outcome(posted(url, msgspec.json.encode(alerts), {"Content-Type": "application/json"}))
 
 
 def alerts_of(digest: Digest) -> list[dict[str, Any]]:
@@ -35,15 +48,16 @@ def _alert(digest: Digest, rung: str) -> dict[str, Any]:
     begun = stands.since if stands is not None else _since(digest.parts, rung, digest.created_at)
     until = digest.created_at if stands is None else digest.created_at + STANDS_FOR
     total = 0 if stands is None else stands.total
+    severity = "warning" if rung == DUE_TODAY else "critical"
+    summary = f"{digest.county_name}：{RUNGS[rung]}提醒 {total} 条有效"
+    return _made(digest, rung, severity, summary, min(begun, digest.created_at), until)
+
+
+def _made(digest: Digest, rung: str, severity: str, summary: str, begun: datetime, until: datetime) -> dict[str, Any]:
     found = {
-        "labels": {
-            "alertname": "LiuyanAlerts",
-            "county": digest.county,
-            "rung": rung,
-            "severity": "warning" if rung == DUE_TODAY else "critical",
-        },
-        "annotations": {"summary": f"{digest.county_name}：{RUNGS[rung]}提醒 {total} 条有效"},
-        "startsAt": isoformat(min(begun, digest.created_at)),
+        "labels": {"alertname": "LiuyanAlerts", "county": digest.county, "rung": rung, "severity": severity},
+        "annotations": {"summary": summary},
+        "startsAt": isoformat(begun),
         "endsAt": isoformat(until),
     }
     return found if digest.page is None else {**found, "generatorURL": digest.page}

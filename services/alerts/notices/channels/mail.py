@@ -7,7 +7,7 @@ from email.message import EmailMessage
 from email.utils import format_datetime
 
 from services.alerts.notices.channels.outcome import SENT, Outcome, refused, retry
-from services.alerts.notices.channels.post import SECONDS, ending
+from services.alerts.notices.channels.post import SECONDS, ending, unreached
 from services.alerts.notices.digests import Digest, lines, title
 from services.alerts.notices.routing import Channel, Mailbox
 
@@ -25,21 +25,25 @@ def send(channel: Channel, message: str, digest: Digest, now: datetime) -> Outco
                     server.login(to.user, to.password.reveal())
                 missed = server.send_message(letter(to, message, digest, now))
     except smtplib.SMTPRecipientsRefused as error:
-        return _answered([code for code, _ in error.recipients.values()])
-    except smtplib.SMTPResponseException as error:  # among them a refused sign-in; its text may name the account
+        return _answered([code for code, _ in error.recipients.values()], "：收件地址都被拒收，请核对 to")
+    except smtplib.SMTPAuthenticationError as error:  # its text may name the account
+        return _answered([error.smtp_code], "：不能登录，请核对 user 和口令")
+    except smtplib.SMTPSenderRefused as error:
+        return _answered([error.smtp_code], "：发件地址被拒收，请核对 from")
+    except smtplib.SMTPResponseException as error:
         return _answered([error.smtp_code])
     except smtplib.SMTPNotSupportedError:
         return refused("邮件服务器不支持所设的加密或登录，请核对 security")
     except ssl.SSLCertVerificationError:
         return retry("邮件服务器的证书不能验证，请核对 host 和证书")
     except (smtplib.SMTPException, OSError) as error:
-        return retry(f"邮件服务器连接不成（{type(error).__name__}）")
+        return retry(f"邮件服务器：{unreached(error)}，请核对 host、port 和 security")
     return Outcome("sent", f"有 {len(missed)} 个地址被拒收") if missed else SENT  # the others have it
 
 
-def _answered(codes: list[int]) -> Outcome:
-    text = "、".join(str(code) for code in sorted(set(codes)))
-    return retry(f"邮件服务器答 {text}") if any(code < 500 for code in codes) else refused(f"邮件服务器答 {text}")
+def _answered(codes: list[int], remedy: str = "") -> Outcome:
+    text = f"邮件服务器答 {'、'.join(str(code) for code in sorted(set(codes)))}{remedy}"
+    return retry(text) if any(code < 500 for code in codes) else refused(text)
 
 
 def _connected(to: Mailbox) -> smtplib.SMTP:

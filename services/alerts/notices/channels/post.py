@@ -18,6 +18,7 @@ SECONDS = 10.0  # for the whole of it
 MAX_ANSWER = 64 * 1024
 LONGEST_WAIT = 3600.0  # that a receiver may ask for
 LATER = frozenset({408, 425, 429})
+REMEDIES = {401: "，请核对地址和密钥", 403: "，请核对地址和密钥", 404: "，请核对地址", 410: "，请核对地址"}
 
 
 class Answer(Struct, frozen=True):
@@ -72,13 +73,20 @@ def posted(url: str, body: bytes, headers: Mapping[str, str]) -> Answer | Outcom
     except ssl.SSLCertVerificationError:
         return retry("对方的证书不能验证，请核对地址和证书")
     except (OSError, http.client.HTTPException) as error:
-        return retry(f"连接不成（{type(error).__name__}）")
+        return retry(f"{unreached(error)}，请核对地址和网络")
     if 200 <= answer.status < 300:
         return answer
-    detail = f"对方答 {answer.status}"
+    detail = f"对方答 {answer.status}" + REMEDIES.get(answer.status, "")
     if answer.status >= 500 or answer.status in LATER:
         return retry(detail, seconds_of(answer.retry_after, datetime.now(UTC)))
     return refused(f"{detail}，不跟随跳转" if answer.status < 400 else detail)
+
+
+def unreached(error: Exception) -> str:
+    """Why there was no connection, without the text of the error: it may hold the address."""
+    if isinstance(error, socket.gaierror):
+        return "找不到对方的主机名"
+    return "对方拒绝连接" if isinstance(error, ConnectionRefusedError) else f"连接不成（{type(error).__name__}）"
 
 
 def outcome(answer: Answer | Outcome) -> Outcome:

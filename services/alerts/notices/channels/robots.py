@@ -1,5 +1,6 @@
 """What the messengers' robots have alike: JSON in, and an `errcode` in an answer of 200."""
 
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -15,8 +16,9 @@ class _Answer(msgspec.Struct):
     errcode: int
 
 
-def tell(url: str, message: dict[str, Any], later: AbstractSet[int]) -> Outcome:
-    """`later`: the codes after which the same may succeed. The robot's own words are left out: some repeat the address."""
+def tell(url: str, message: dict[str, Any], later: AbstractSet[int], meanings: Mapping[int, str]) -> Outcome:
+    """`later`: the codes after which the same may succeed. `meanings`: what is wrong, by the code; the robot's own words are left out,
+    because some repeat the address."""
     answer = posted(url, msgspec.json.encode(message), {"Content-Type": "application/json"})
     if isinstance(answer, Outcome):
         return answer
@@ -26,4 +28,5 @@ def tell(url: str, message: dict[str, Any], later: AbstractSet[int]) -> Outcome:
         return retry("机器人的应答不是预期的 JSON，请核对地址")
     if code == 0:
         return SENT
-    return retry(f"机器人答 errcode {code}", BUSY_SECONDS) if code in later else refused(f"机器人答 errcode {code}")
+    detail = f"机器人答 errcode {code}" + (f"：{meanings[code]}" if code in meanings else "")
+    return retry(detail, BUSY_SECONDS) if code in later else refused(detail)

@@ -9,10 +9,10 @@ from services.alerts.notices.routing import Channel, Web
 
 LIMIT = 4096
 LATER = frozenset({-1, 45009})
-"""系统繁忙; 接口调用超过限制."""
+MEANINGS = {-1: "系统繁忙", 45009: "发送太频繁", 93000: "地址中的 key 不对，或机器人已被移除"}
 
 
 def send(channel: Channel, message: str, digest: Digest, now: datetime) -> Outcome:  # noqa: ARG001 - senders are alike
     assert isinstance(channel.to, Web)
     content = {"msgtype": "markdown", "markdown": {"content": markdown(digest, LIMIT)}}
-    return tell(channel.to.url.reveal(), content, LATER)
+    return tell(channel.to.url.reveal(), content, LATER, MEANINGS)
