@@ -208,6 +208,17 @@ def test_a_case_is_acknowledged_on_its_page_and_marked_on_the_board(service: Ser
     assert {f"✓ {name}" in li.get(CASE).text for name in ("li某", "zhang某")} == {True}
 
 
+def test_a_form_sent_twice_acknowledges_once(service: Served, enter: Enter) -> None:
+    li = enter("li")
+    (once,) = re.findall(r'name="once" value="([^"]+)"', li.get(CASE).text)
+    for note in ("已联系", "已联系", "今天答复"):
+        answer = li.form(CASE, note=note, once=once)
+        assert (answer.status_code, answer.headers["location"]) == (303, f"{CASE}#acknowledge")
+    standing = len([row for row in read(service, alerts) if row["key"] == "zhenkang/late"])
+    assert len(read(service, acknowledgements)) == len(done(service)) == 2 * standing
+    assert li.get(CASE).text.count("已联系") == 1
+
+
 def test_what_an_alert_that_is_over_was_said_of_stays_on_the_page(service: Served, enter: Enter) -> None:
     li = enter("li")
     assert li.form(CASE, note="已联系").status_code == 303

@@ -17,6 +17,7 @@ from services.alerts.notices.acknowledging import (
     MAX_NOTE,
     NotAllowedError,
     NoteError,
+    RepeatedError,
     UnknownAlertError,
     acknowledge,
     acknowledge_case,
@@ -81,6 +82,39 @@ def test_a_case_is_acknowledged_with_all_its_standing_alerts(city: Deck) -> None
         found = acknowledge_case(connection, city.rules.registry, OFFICER, "zhenkang/a", "好", city.now)
     assert [a.alert for a in found] == ids(city, "zhenkang/a")
     assert len(found) == 4
+
+
+def test_of_a_case_that_is_acknowledged_twice_by_one_form_only_what_was_raised_since_is_new(city: Deck) -> None:
+    def sent(note: str = "已联系", once: str = "form") -> list[int]:
+        with city.database.writing() as connection:
+            found = acknowledge_case(connection, city.rules.registry, OFFICER, "zhenkang/a", note, city.now, once)
+        return [one.alert for one in found]
+
+    first = sent()
+    with pytest.raises(RepeatedError):
+        sent(note=" 已联系 ")
+    assert sent("今天答复") == first
+    city.sweep(at("04-08 00:00"))
+    assert set(sent()) == set(ids(city, "zhenkang/a")) - set(first)
+    assert len(city.read(acknowledgements)) == len(first) + len(ids(city, "zhenkang/a"))
+
+
+def test_of_many_acknowledgements_by_one_form_at_the_same_time_one_is_recorded(city: Deck) -> None:
+    together = threading.Barrier(4)
+    doing = Doing(city.rules.registry, everybody(city.database, city.rules), lambda: city.now)
+
+    def send(_: int) -> int:
+        together.wait()
+        try:
+            return len(doing.acknowledge_case(OFFICER, "zhenkang/a", "已联系", "127.0.0.1", "form"))
+        except RepeatedError:
+            return 0
+
+    with ThreadPoolExecutor(4) as pool:
+        kept = sum(pool.map(send, range(4)))
+    assert kept == len(city.read(acknowledgements)) == len(ids(city, "zhenkang/a"))
+    with city.database.reading() as connection:
+        assert len(list(entries(connection))) == kept
 
 
 @pytest.mark.parametrize("case", [False, True])

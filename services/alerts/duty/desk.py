@@ -18,6 +18,7 @@ from services.alerts.notices.acknowledging import (
     MAX_NOTE,
     NotAllowedError,
     NoteError,
+    RepeatedError,
     UnknownAlertError,
     acknowledgements_of,
 )
@@ -81,6 +82,7 @@ def desk_pages(reader: Reader, people: People) -> list[Any]:
             said=seen.said,
             may=viewer.may_change(registry.county(platform)),
             csrf=csrf,
+            once=secrets.token_urlsafe(16),
             trouble=trouble,
             note=note,
             longest=MAX_NOTE,
@@ -94,13 +96,17 @@ def desk_pages(reader: Reader, people: People) -> list[Any]:
     async def acknowledge(
         request: Asked, viewer: Looking, csrf: CsrfField, platform: FromPath[str], subject: FromPath[str]
     ) -> Response[Any]:
-        note = _text(await read_form(request), "note")
+        fields = await read_form(request)
+        note, once = _text(fields, "note"), _text(fields, "once")
+        page = f"/cases/{quote(platform)}/{quote(subject)}#acknowledge"
 
         def write() -> Response[Any]:
             try:
                 if "\0" in subject:
                     raise _not_there()
-                found = doing.acknowledge_case(viewer, f"{platform}/{subject}", note, address_of(request))
+                found = doing.acknowledge_case(viewer, f"{platform}/{subject}", note, address_of(request), once)
+            except RepeatedError:
+                return go_to(page)
             except UnknownAlertError as error:
                 raise _not_there() from error
             except NotAllowedError as error:
@@ -110,7 +116,7 @@ def desk_pages(reader: Reader, people: People) -> list[Any]:
             if not found:
                 nothing = "没有要确认的提醒：这件留言没有有效的提醒，可能刚刚解除。"
                 return show_case(viewer, csrf, platform, subject, nothing, note, 409)
-            return go_to(f"/cases/{quote(platform)}/{quote(subject)}#acknowledge")
+            return go_to(page)
 
         return await asyncio.to_thread(write)
 

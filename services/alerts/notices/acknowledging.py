@@ -1,14 +1,17 @@
 """Acknowledging an alert: somebody has seen it, and says what is being done. What is acknowledged is not told again."""
 
+import hashlib
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, Select, case, exists, func, insert, select
+from sqlalchemy import Connection, Select, case, exists, func, select
 
 from services.alerts.notices.tables import acknowledgements
 from services.alerts.people.viewer import Viewer
+from services.alerts.sql import insert_missing
 from services.alerts.tables import STANDS, alerts
 from shared.registry import Registry
 from shared.times import from_micros, to_micros
@@ -27,6 +30,10 @@ class UnknownAlertError(Exception):
 
 class NoteError(ValueError):
     """The note cannot be kept; the message (Chinese, one line) says why."""
+
+
+class RepeatedError(Exception):
+    """The same was sent before, and is kept."""
 
 
 class Acknowledgement(Struct, frozen=True):
@@ -57,16 +64,17 @@ def acknowledge(
 
 
 def acknowledge_case(
-    connection: Connection, registry: Registry, viewer: Viewer, key: str, note: str, now: datetime
+    connection: Connection, registry: Registry, viewer: Viewer, key: str, note: str, now: datetime, once: str = ""
 ) -> list[Acknowledgement]:
-    """All alerts of a case that stand: those, in their order. Raises as `acknowledge`; an unknown case has none."""
+    """All alerts of a case that stand: those, in their order. `once`: names the form; sent again, it acknowledges what was raised since.
+    Raises as `acknowledge`, or RepeatedError; an unknown case has none."""
     text = checked_note(note)
     platform = key.partition("/")[0]
     if platform not in registry or not viewer.sees(registry.county(platform)):
         raise UnknownAlertError(key)
     _require(viewer, registry.county(platform))
     standing = select(alerts.c.id, alerts.c.key).where(alerts.c.key == key, STANDS).order_by(alerts.c.id)
-    return _keep(connection, viewer, [(row.id, row.key) for row in connection.execute(standing)], text, now)
+    return _keep(connection, viewer, [(row.id, row.key) for row in connection.execute(standing)], text, now, once)
 
 
 def acknowledgements_of(connection: Connection, key: str, as_of: datetime | None = None) -> list[Acknowledgement]:
@@ -109,11 +117,19 @@ def _require(viewer: Viewer, county: str) -> None:
         raise NotAllowedError("您的账号只能查看，不能确认提醒；请用值班账号")
 
 
+def mark_of(once: str, *sent: str) -> str | None:
+    """What is kept of `once`, with what was sent: a form that somebody goes back to and alters is another. None: it had no name."""
+    return hashlib.sha256(msgspec.json.encode((once, *sent))).hexdigest() if once else None
+
+
 def _keep(
-    connection: Connection, viewer: Viewer, found: Sequence[tuple[int, str]], note: str, now: datetime
+    connection: Connection, viewer: Viewer, found: Sequence[tuple[int, str]], note: str, now: datetime, once: str = ""
 ) -> list[Acknowledgement]:
-    who = {"account": viewer.account, "person": viewer.person, "note": note, "at": to_micros(now)}
-    rows = [{"alert": alert, "key": key, **who} for alert, key in found]
-    if rows:
-        connection.execute(insert(acknowledgements), rows)
-    return [Acknowledgement(alert, key, viewer.person, note, now) for alert, key in found]
+    mark = mark_of(once, viewer.account, note)
+    kept = select(acknowledgements.c.alert).where(acknowledgements.c.once == mark)
+    before = frozenset(connection.execute(kept).scalars() if mark else ())
+    who = {"account": viewer.account, "person": viewer.person, "note": note, "at": to_micros(now), "once": mark}
+    rows = [{"alert": alert, "key": key, **who} for alert, key in found if alert not in before]
+    if insert_missing(connection, acknowledgements, rows) < len(rows) or (found and not rows):
+        raise RepeatedError
+    return [Acknowledgement(row["alert"], row["key"], viewer.person, note, now) for row in rows]

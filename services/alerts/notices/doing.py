@@ -28,9 +28,11 @@ class Doing(Struct, frozen=True):
             self._acknowledged(connection, viewer, found, address)
         return found
 
-    def acknowledge_case(self, viewer: Viewer, key: str, note: str, address: str) -> list[Acknowledgement]:
+    def acknowledge_case(
+        self, viewer: Viewer, key: str, note: str, address: str, once: str = ""
+    ) -> list[Acknowledgement]:
         with self.people.database.writing() as connection:
-            found = acknowledge_case(connection, self.registry, viewer, key, note, self.now())
+            found = acknowledge_case(connection, self.registry, viewer, key, note, self.now(), once)
             for each in found:
                 self._acknowledged(connection, viewer, each, address)
         return found

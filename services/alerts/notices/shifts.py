@@ -1,15 +1,13 @@
 """Handing over the duty (交接班): who has it from now on, what is open at that moment, and what the next one should know."""
 
-import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, Select, exists, func, select
 
-from services.alerts.notices.acknowledging import NotAllowedError, checked_note
+from services.alerts.notices.acknowledging import NotAllowedError, checked_note, mark_of
 from services.alerts.notices.tables import acknowledgements, shifts
 from services.alerts.people.viewer import Viewer
 from services.alerts.queries import fallen, kept_open, kept_running, newest_first
@@ -92,16 +90,11 @@ def hand_over(
         note=checked_note(note),
     )
     row = {name: getattr(found, name) for name in Shift.__struct_fields__}
-    mark = _mark(once, viewer.account, found.successor, found.note) if once else None
+    mark = mark_of(once, viewer.account, found.successor, found.note)
     own = {"account": viewer.account, "at": to_micros(now), "once": mark}
     if not insert_missing(connection, shifts, [{**row, **own}]):
         raise RecordedError(_shift(connection.execute(select(shifts).where(shifts.c.once == mark)).one()))
     return found
-
-
-def _mark(*sent: str) -> str:
-    """Also of what was sent: a form that somebody goes back to and alters is another hand-over."""
-    return hashlib.sha256(msgspec.json.encode(sent)).hexdigest()
 
 
 def may_hand_over(registry: Registry, viewer: Viewer) -> bool:

@@ -86,8 +86,10 @@ acknowledgements = Table(
     Column("person", Text, nullable=False),
     Column("note", Text, nullable=False),
     Column("at", BigInteger, nullable=False),
+    Column("once", Text, comment="names what was sent, as in `shifts`"),
     comment="who has seen an alert and what they say to it; an alert may be acknowledged again",
 )
+Index("acknowledgements_once", acknowledgements.c.once, acknowledgements.c.alert, unique=True)
 Index("acknowledgements_alert", acknowledgements.c.alert)
 Index("acknowledgements_key", acknowledgements.c.key)
 
