@@ -52,6 +52,7 @@ def rates_chart(months: Sequence[Line], nonce: str) -> Markup:
     """A month in which a rate does not exist is a gap."""
     chart = _chart(pygal.Line, "每月办结率和按时办结率（%）", nonce, show_legend=True, range=(0, 100))
     chart.x_labels = [line.slug[2:] for line in months]
+    chart.y_labels = list(range(0, 101, 20))
     lines: tuple[tuple[str, Callable[[Line], str | None]], ...] = (
         ("办结率", lambda line: line.counts.completion_rate),
         ("按时办结率（虚线）", lambda line: line.counts.on_time_rate),
@@ -63,7 +64,8 @@ def rates_chart(months: Sequence[Line], nonce: str) -> Markup:
 
 
 def handling_chart(handling: Handling, nonce: str) -> Markup:
-    chart = _chart(pygal.Bar, "办理时间（工作日）", nonce)
+    legible = max(handling.groups, default=0) < 10_000  # longer numbers lie over each other
+    chart = _chart(pygal.Bar, "办理时间（工作日）", nonce, print_values=legible)
     chart.x_labels = [*map(str, range(LONGEST + 1)), f"{LONGEST}+"]
     chart.y_labels = whole(handling.groups)
     chart.add("件数", [number or None for number in handling.groups])

@@ -12,7 +12,7 @@
   var state = document.getElementById("state"), said = document.getElementById("said"), pause = document.getElementById("pause");
   var paused = false, busy = false, again = false, fromServer = false;
 
-  function show(word) { state.textContent = word + "，更新于 " + new Date().toLocaleTimeString("zh-CN", { hour12: false }) + "。"; }
+  function show(word) { state.textContent = word + "，更新于 " + new Date().toLocaleTimeString("zh-CN", { hour12: false, timeZone: "Asia/Shanghai" }) + "。"; }
 
   function place(part, text) {
     var focused = document.activeElement, address = part.contains(focused) && focused.getAttribute("href");
