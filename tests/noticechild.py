@@ -1,13 +1,12 @@
 """A process that is killed between a flag and its webhook: what a service does there, step by step, on a clock that stands still.
 
-Run with a job (JSON): the database, the receiver, the instant; a `point` at whose n-th passing it is killed, or a file in which the
-points passed are counted. What a process that died had claimed is due at once, as if its claim were over.
+Run as `python -m tests.noticechild` by tests/crashkit.py; a job names the database, the receiver and the instant. What a process
+that died had claimed is due at once, as if its claim were over.
 """
 
 import base64
-import json
-import sys
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +22,20 @@ from services.alerts.sweep import next_wake
 from services.standalone.apply import sweep_due
 from shared.deployment import load_ruleset
 from shared.policy import OfficeHours
+from shared.rules import Ruleset
 from shared.times import to_micros
-from tests.crashchild import Points
+from tests.crashkit import Job, Points, Tell, do_in_forks
 from tests.enginekit import _open
 
 SECRET = "whsec_" + base64.b64encode(bytes(32)).decode()
 HOURS = OfficeHours(((510, 1080),))
 
 
-def main(job: dict[str, Any]) -> None:
-    rules, now = load_ruleset(), datetime.fromisoformat(job["now"])
-    where = job["where"]
+def do(rules: Ruleset, job: Job, tell: Tell) -> None:
+    """In the fork: everything up to the last webhook."""
+    now, where = datetime.fromisoformat(job["now"]), job["where"]
     database = _open(where if where.startswith("postgresql") else Path(where))
-    seen = Path(job["seen"]) if "seen" in job else None
-    points = Points(job.get("point"), job.get("number", 1), seen)
+    points = Points(job)
     channel = Channel("hook", "webhook", Web(Secret(job["url"]), Secret(SECRET)), urgent=RUNGS, clearings="all")
     city = City(rules, Notices((channel,), HOURS))
     counts = NoticeCounts(CollectorRegistry(), database, ["hook"])
@@ -71,4 +70,4 @@ def rest(database: Any, now: datetime) -> bool:
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    do_in_forks(partial(do, load_ruleset()))

@@ -6,13 +6,10 @@ database. Besides, kills at random times, with the seed in the test's output.
 
 import http.client
 import json
-import os
 import random
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -30,75 +27,20 @@ from shared.events import Event, encode_event
 from shared.rules import Ruleset
 from shared.times import isoformat
 from tests.builders import at, event
+from tests.crashkit import PATIENCE, Crashes, crashing
 from tests.enginekit import Deck, expected_rows, expected_snapshot, fresh_file, tally
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parent.parent.parent
 NOW = at("03-31 12:00")
-PATIENCE = 60.0
 PORTALS = 8
 PLATFORMS = ["zhenkang", "gengma"]
 
 
-class Crashes:
-    """The process whose forks are killed. One job at a time."""
-
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self._process = process
-
-    def begin(self, **job: Any) -> dict[str, Any]:
-        """What the fork told first: its port (0: a command), or its status when it ended before."""
-        self._tell(job)
-        return self._told()
-
-    def end(self, started: dict[str, Any], signum: int | None = None) -> int:
-        """The exit status of the fork (negative: the signal), sending it a signal first if told so."""
-        if "status" not in started:
-            if signum is not None:
-                self.send(signum)
-            started = self._told()
-        return int(started["status"])
-
-    def send(self, signum: int) -> None:
-        self._tell({"signal": signum})
-
-    def _tell(self, what: dict[str, Any]) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(what) + "\n")
-        self._process.stdin.flush()
-
-    def _told(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        assert line, "the process of the forks has ended"
-        told: dict[str, Any] = json.loads(line)
-        return told
-
-
 @pytest.fixture(scope="module")
 def crashes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crashes]:
-    said = tmp_path_factory.mktemp("crashes") / "said.txt"
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("LIUYAN_")}
-    with said.open("wb") as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.crashchild"],
-            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=clean,
-        )  # fmt: skip
-        guard = threading.Timer(300, process.kill)
-        guard.start()
-        try:
-            yield Crashes(process)
-        finally:
-            guard.cancel()
-            assert process.stdin is not None
-            assert process.stdout is not None
-            process.stdin.close()
-            try:
-                process.wait(PATIENCE)
-            finally:
-                process.kill()
-                process.stdout.close()
+    with crashing("tests.crashchild", tmp_path_factory.mktemp("crashes")) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,7 @@
 """kill -9 at every step between a flag and its webhook, in both forms' databases: each alert is told, none in two different notices."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,18 +15,24 @@ from services.alerts.tables import alerts
 from shared.rules import Ruleset
 from shared.times import isoformat
 from tests.builders import at, event
+from tests.crashkit import Crashes, crashing
 from tests.enginekit import Deck, deck
 from tests.noticekit import NIGHT, received
 from tests.receivers import Receiver, receiver
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("each_database")]
 
-ROOT = Path(__file__).parent.parent.parent
 POINTS = ("swept", "routed", "gathered", "claimed", "sent", "recorded")
 STATEMENTS = (
     "INSERT alerts", "UPDATE targets", "INSERT notice_waiting", "DELETE tellings", "DELETE notice_waiting",
     "INSERT notices", "INSERT notice_alerts", "UPDATE notices",
 )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def crashes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crashes]:
+    with crashing("tests.noticechild", tmp_path_factory.mktemp("crashes")) as found:
+        yield found
 
 
 @contextmanager
@@ -43,17 +46,14 @@ def city(rules: Ruleset) -> Iterator[Deck]:
         yield found
 
 
-def run(found: Deck, there: Receiver, **job: object) -> int:
+def run(crashes: Crashes, found: Deck, there: Receiver, **job: object) -> int:
     """A process that sweeps and tells until nothing is left: its exit status, negative where it was killed."""
-    given = {"where": str(found.file), "url": there.url, "now": isoformat(NIGHT), **job}
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("LIUYAN_")}
-    command = [sys.executable, "-m", "tests.noticechild", json.dumps(given)]
-    return subprocess.run(command, cwd=ROOT, env=clean, timeout=120, check=False).returncode
+    return crashes.run(where=str(found.file), url=there.url, now=isoformat(NIGHT), **job)
 
 
-def passed(found: Deck, there: Receiver, tmp_path: Path) -> dict[str, int]:
+def passed(crashes: Crashes, found: Deck, there: Receiver, tmp_path: Path) -> dict[str, int]:
     seen = tmp_path / "seen.json"
-    assert run(found, there, seen=str(seen)) == 0
+    assert run(crashes, found, there, seen=str(seen)) == 0
     counted: dict[str, int] = json.loads(seen.read_text())
     return counted
 
@@ -80,10 +80,10 @@ def check(found: Deck, there: Receiver, what: str) -> None:
 
 
 def test_killed_anywhere_between_the_flag_and_the_webhook_nothing_is_lost_or_told_twice(
-    rules: Ruleset, tmp_path: Path
+    crashes: Crashes, rules: Ruleset, tmp_path: Path
 ) -> None:
     with city(rules) as found, receiver() as there:
-        points = passed(found, there, tmp_path)
+        points = passed(crashes, found, there, tmp_path)
         check(found, there, "no kill")
     assert set(POINTS) <= points.keys()
     assert {f"sql {statement}" for statement in STATEMENTS} <= points.keys()
@@ -91,9 +91,9 @@ def test_killed_anywhere_between_the_flag_and_the_webhook_nothing_is_lost_or_tol
     killed = 0
     for point, number in chosen:
         with city(rules) as found, receiver() as there:
-            status = run(found, there, point=point, number=number)
+            status = run(crashes, found, there, point=point, number=number)
             assert status in (-signal.SIGKILL, 0), f"{point} {number}"  # 0: with other timing it is passed less often
             killed += status != 0
-            assert run(found, there) == 0
+            assert run(crashes, found, there) == 0
             check(found, there, f"killed at {point}, {number}")
     assert killed >= len(chosen) * 3 // 4
