@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import cache
 from importlib.resources import files
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ import msgspec
 from services.sla.rules import evaluate
 from shared.case import Case, encode_case
 from shared.config import parse_calendar, parse_policy, parse_registry
+from shared.deployment import load_ruleset
 from shared.events import EVENT_TYPES, SOURCE_PREFIX, CaseEvent
 from shared.rules import Ruleset
 from shared.times import SHANGHAI
@@ -74,6 +76,12 @@ def ruleset(policy: str | None = None, calendar: str | None = None) -> Ruleset:
     policies = parse_policy(shipped("policy.toml") if policy is None else policy)
     calendars = parse_calendar(shipped("calendar.toml") if calendar is None else calendar, registry)
     return Ruleset(registry, policies, calendars)
+
+
+@cache
+def shipped_rules() -> Ruleset:
+    """The shipped rules, read once for all tests: reading them takes longer than most tests."""
+    return load_ruleset()
 
 
 def shipped(name: str) -> str:

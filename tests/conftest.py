@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from services.distributed.postgres import PostgresError
-from shared.deployment import load_ruleset
 from shared.rules import Ruleset
 from tests import postgres
+from tests.builders import shipped_rules
 from tests.enginekit import ON_POSTGRES
 
 ONLY_SQLITE = pytest.mark.parametrize("each_database", ["sqlite"], indirect=True)
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def rules() -> Ruleset:
     """The shipped rules."""
-    return load_ruleset()
+    return shipped_rules()
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import threading
 import time
 from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Callable
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
@@ -17,18 +18,24 @@ from joserfc.jwk import RSAKey
 CLIENT, SECRET = "liuyan", "client-secret"
 
 
+@cache
+def _key() -> RSAKey:
+    """One for all: making it takes as long as a test."""
+    return RSAKey.generate_key(2048, {"kid": "one"}, private=True)
+
+
 class Provider:
     """Signs everybody in as `user`. `lie` changes (header, claims, key) of the next tokens."""
 
     def __init__(self) -> None:
-        self.key = RSAKey.generate_key(2048, {"kid": "one"}, private=True)
+        self.key = _key()
         self.user = "zhang"
         self.lie: Callable[[dict[str, Any], dict[str, Any], Any], tuple[Any, Any, Any]] = lambda h, c, k: (h, c, k)
         self.codes: dict[str, dict[str, str]] = {}
         self.now: Callable[[], float] = time.time
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.issuer = self.says = f"http://127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def close(self) -> None:
         self._server.shutdown()

@@ -18,9 +18,9 @@ from services.alerts.people.viewer import Role
 from services.distributed.database import open_database as open_postgres_database
 from services.standalone.database import Database, open_database
 from shared.database import Connections
-from shared.deployment import load_ruleset
 from shared.rules import Ruleset
 from shared.times import SHANGHAI
+from tests.builders import shipped_rules
 from tests.enginekit import folder, fresh_file
 from tests.postgres import fresh_database
 from tests.service import Served, served
@@ -51,7 +51,7 @@ def database(kind: str) -> Iterator[Connections]:
 
 def account(name: str, role: Role = Role.CITY, county: str | None = None, password: str | None = PASSWORD) -> Account:
     kept = None if password is None else QUICK.hash(password)
-    return new_account(name, f"{name}某", role, county, load_ruleset().registry, kept, NOW)
+    return new_account(name, f"{name}某", role, county, shipped_rules().registry, kept, NOW)
 
 
 def add(database: Connections, *accounts: Account) -> None:

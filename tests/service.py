@@ -36,9 +36,10 @@ from services.ingest.keys import create_key
 from services.standalone.app import create_app, metrics_registry
 from services.standalone.database import Database, open_database
 from services.standalone.engine import Engine
-from shared.deployment import load_ruleset
 from shared.rules import Ruleset
 from shared.times import SHANGHAI
+from tests.builders import shipped_rules
+from tests.enginekit import fresh_file
 from tests.fakes import FakeClock
 
 SCRIPT = Path(sys.executable).with_name("liuyan")
@@ -139,9 +140,11 @@ def assembled(
 ) -> Iterator[Served]:
     """The application over the database file, at work but without a client, with a key for every platform. Nobody has to sign in,
     unless `people_of` says otherwise."""
-    rules = rules or load_ruleset()
+    rules = rules or shipped_rules()
     clock = FakeClock(now)
-    database = open_database(file, create=True)
+    if not file.exists():
+        fresh_file(file.parent, file.name)
+    database = open_database(file, write=True)
 
     def on_raised(alerts: tuple[Raised, ...]) -> None:
         delay.observe(alerts, clock.now())

@@ -18,9 +18,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from services.compose.demo.quarter import AS_OF, QUARTER, quarter_events
 from services.standalone import live
 from services.standalone.database import open_database
-from shared.deployment import load_ruleset
 from shared.figures import percent
 from shared.times import isoformat
+from tests.builders import shipped_rules
 from tests.service import Json, Running, Served, liuyan, platform_of, ran, running, served
 
 PUBLISHED = json.loads((Path(__file__).parent / "q1-2022.json").read_text(encoding="utf-8"))
@@ -30,7 +30,7 @@ NUMBERS = ("received", "accountable", "on_time", "late", "overdue", "pending")
 
 def fill_like_the_demo(file: Path) -> None:
     database = open_database(file, create=True)
-    live.fill(database, load_ruleset())
+    live.fill(database, shipped_rules())
     database.close()
 
 

@@ -17,7 +17,7 @@ from services.standalone import live
 from services.standalone.database import open_database
 from shared.deployment import load_ruleset
 from shared.times import isoformat
-from tests.builders import shipped
+from tests.builders import shipped, shipped_rules
 from tests.service import Finished, Json, dump, liuyan, liuyan_process, ran, running, served, tamper
 
 DEADLINES = json.loads((Path(__file__).parents[1] / "acceptance" / "deadlines.json").read_text(encoding="utf-8"))
@@ -50,7 +50,7 @@ def own_quarter(tmp_path: Path) -> Path:
 
 def fill(file: Path) -> None:
     database = open_database(file, create=True)
-    live.fill(database, load_ruleset())
+    live.fill(database, shipped_rules())
     database.close()
 
 

@@ -18,8 +18,8 @@ from services.standalone import database as database_module
 from services.standalone import live
 from services.standalone.database import Database, open_database
 from services.standalone.troubles import explain
-from shared.deployment import load_ruleset
 from shared.migrations import upgrade
+from tests.builders import shipped_rules
 from tests.service import dump, liuyan, ran
 
 READING = ["case zhenkang/zk-2022-0015", "cases", f"export {QUARTER}", "reconcile", "dead-letters", "keys list"]
@@ -32,7 +32,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with the first quarter of 2022, to be copied."""
     file = tmp_path_factory.mktemp("filled") / "quarter.db"
     database = open_database(file, create=True)
-    live.fill(database, load_ruleset())
+    live.fill(database, shipped_rules())
     database.close()
     return file
 

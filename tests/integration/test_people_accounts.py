@@ -30,9 +30,9 @@ from services.alerts.people.passwords import LONGEST, PasswordError, Passwords, 
 from services.alerts.people.tokens import create_token, list_tokens, revoke_token, viewer_of_token
 from services.alerts.people.viewer import Role, Viewer
 from shared.database import Connections
-from shared.deployment import load_ruleset
 from shared.zh import ROLES
 from tests import postgres
+from tests.builders import shipped_rules
 from tests.peoplekit import NOW, PASSWORD, QUICK, account, add, database
 from tests.service import Finished, liuyan, raw_bytes
 
@@ -134,7 +134,7 @@ def test_an_account_that_makes_no_sense_is_refused(
     name: str, person: str, role: Role, county: str | None, told: str
 ) -> None:
     with pytest.raises(AccountError, match=told):
-        new_account(name, person, role, county, load_ruleset().registry, None, NOW)
+        new_account(name, person, role, county, shipped_rules().registry, None, NOW)
 
 
 def test_a_name_is_taken_once(db: Connections) -> None:
