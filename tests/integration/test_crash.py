@@ -28,13 +28,20 @@ from shared.rules import Ruleset
 from shared.times import isoformat
 from tests.builders import at, event
 from tests.crashkit import PATIENCE, Crashes, crashing
-from tests.enginekit import Deck, expected_rows, expected_snapshot, fresh_file, tally
+from tests.enginekit import Deck, expected_rows, expected_snapshot, folder, fresh_file, tally
 
 pytestmark = pytest.mark.slow
 
 NOW = at("03-31 12:00")
 PORTALS = 8
 PLATFORMS = ["zhenkang", "gengma"]
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """In memory where possible: what is killed here is the process, and not the machine with its disk."""
+    with folder() as where:
+        yield where
 
 
 @pytest.fixture(scope="module")
