@@ -46,17 +46,18 @@ SCRIPT = Path(sys.executable).with_name("liuyan")
 SINGLE, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
 AS_OF = datetime(2022, 4, 11, tzinfo=SHANGHAI)
 PATIENCE = 60.0  # seconds; a bound for what normally takes a moment, also on a busy machine
-A_MOMENT = 0.02
+A_MOMENT, A_WHILE = 0.02, 0.2
 
 Json = dict[str, Any]
 
 
 def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
-    """The first true value of the condition, looked at again and again; fails after so many seconds."""
-    end = time.monotonic() + seconds
+    """The first true value of the condition, looked at again and again, the longer the less often; fails after so many seconds."""
+    begun = time.monotonic()
     while not (value := condition()):
-        assert time.monotonic() < end, f"not within {seconds:g} s: {what}"
-        threading.Event().wait(A_MOMENT)
+        waited = time.monotonic() - begun
+        assert waited < seconds, f"not within {seconds:g} s: {what}"
+        threading.Event().wait(min(max(A_MOMENT, waited / 20), A_WHILE))
     return value
 
 

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from sqlalchemy import Connection, select
 
@@ -26,7 +25,7 @@ from shared.times import SHANGHAI
 from shared.topics import CASES
 from tests import postgres
 from tests.builders import event, ruleset, shipped
-from tests.clusterkit import Process
+from tests.clusterkit import WEB, Process
 from tests.kafkakit import create_topics, own_broker
 from tests.service import SCRIPT, clean_environment, liuyan, until
 from tests.streamkit import Base, Stream, base
@@ -233,7 +232,7 @@ def test_while_services_run_and_events_come(own: Base, tmp_path: Path) -> None:
             found.run(  # as if one had begun that cannot end
                 "UPDATE stream_state SET rebuilding = 'reading', read_to = '{\"liuyan.cases.v1\": {\"0\": 999999}}'"
             )
-            until(lambda: "正在重建" in httpx.get(f"{services[0].url()}/readyz").text, "nobody is sent there")
+            until(lambda: "正在重建" in WEB.get(f"{services[0].url()}/readyz").text, "nobody is sent there")
             with commanded(found) as command:
                 for number in range(30):
                     new = event(f"w{number}", "received", now, subject=f"w{number}", category="help")
@@ -246,7 +245,7 @@ def test_while_services_run_and_events_come(own: Base, tmp_path: Path) -> None:
 
             until(all_there, "everything is there")
             assert found.tables()["alerts"] == before
-            until(lambda: httpx.get(f"{services[0].url()}/readyz").status_code == 200, "it is sent requests again")
+            until(lambda: WEB.get(f"{services[0].url()}/readyz").status_code == 200, "it is sent requests again")
         finally:
             codes = [service.stop() for service in services]
         assert codes == [0, 0], [service.tail() for service in services]
