@@ -53,6 +53,7 @@ def do(rules: Ruleset, job: Job, tell: Tell) -> None:
     """In the fork: the job with its smaller steps, so that there are many of them."""
     engine_module.sweep_due = partial(apply_module.sweep_due, batch=job.get("batch", 5_000))  # type: ignore[assignment]
     replay_module.LINES_A_STEP = job.get("lines", replay_module.LINES_A_STEP)
+    replay_module.TURN_SECONDS = job.get("turn", replay_module.TURN_SECONDS)
     apply_module.CASES_A_STEP = prepare_module.CASES_A_STEP = job.get("cases", apply_module.CASES_A_STEP)
     points = Points(job)
     if "command" in job:

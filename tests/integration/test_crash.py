@@ -283,6 +283,7 @@ def test_a_replay_killed_anywhere_is_finished_by_the_same_command(
     bad = b'{"id": "1"}\n'
     lines.write_bytes(bad + b"".join(encode_event(e) + b"\n" for e in everything))
     small = {"lines": 120, "cases": 70}
+    alone = {"turn": 0.0}  # no service beside it is given its turn between the steps
 
     def replay(file: Path, **job: Any) -> tuple[dict[str, Any], list[str]]:
         command = ["replay", str(lines), "--db", str(file)]
@@ -290,20 +291,20 @@ def test_a_replay_killed_anywhere_is_finished_by_the_same_command(
 
     def finish_replay(file: Path, what: str) -> None:
         check_replayed(file, everything, rules, finished=False)
-        started, command = replay(file)
+        started, command = replay(file, **alone)
         assert crashes.end(started) == 0, what
         check_replayed(file, everything, rules, finished=True)
         assert crashes.end(crashes.begin(command=["reconcile", *command[2:]])) == 0, what
 
     seen = tmp_path / "seen.json"
-    started, _ = replay(tmp_path / "once.db", seen=str(seen))
+    started, _ = replay(tmp_path / "once.db", seen=str(seen), **alone)
     assert crashes.end(started) == 0
     points: dict[str, int] = json.loads(seen.read_text())
     assert {"sql INSERT events", "sql INSERT cases", "sql COMMIT"} <= points.keys()
     for point, passed in points.items():
         for number in {1, passed // 2 + 1}:
             file = tmp_path / f"{len(list(tmp_path.iterdir()))}.db"
-            started, _ = replay(file, point=point, number=number)
+            started, _ = replay(file, point=point, number=number, **alone)
             assert crashes.end(started) == -signal.SIGKILL
             finish_replay(file, f"killed at {point}, {number}")
     file = tmp_path / "random.db"
