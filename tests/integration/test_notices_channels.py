@@ -79,8 +79,8 @@ def test_a_webhook_is_verified_by_the_library_with_each_of_two_secrets() -> None
     ("text", "seconds"),
     [
         (None, None), ("17", 17.0), ("999999999999", LONGEST_WAIT), ("soon", None), ("-1", None),
-        (format_datetime(NOW + timedelta(seconds=90), usegmt=True), 90.0),
-        (format_datetime(NOW - timedelta(seconds=90), usegmt=True), 0.0),
+        pytest.param(format_datetime(NOW + timedelta(seconds=90), usegmt=True), 90.0, id="a date"),
+        pytest.param(format_datetime(NOW - timedelta(seconds=90), usegmt=True), 0.0, id="a date that has passed"),
         ("Sat, 99 Apr 2022 00:00:00 GMT", None),
     ],
 )  # fmt: skip
