@@ -15,6 +15,9 @@ from tests.enginekit import ON_POSTGRES
 ONLY_SQLITE = pytest.mark.parametrize("each_database", ["sqlite"], indirect=True)
 """For a test, among those on each database, that is about the file."""
 
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+"""For every broker that a test starts: it lives for seconds, and is ready with little more than half of the work."""
+
 if TYPE_CHECKING:
     from services.distributed.broker import Broker
 
