@@ -49,9 +49,9 @@ class Process:
     """One service. It is started again when it ends, until it is stopped."""
 
     def __init__(
-        self, kind: str, name: str, environ: Mapping[str, str], folder: Path, first: Sequence[str] | None = None
+        self, kind: str, name: str, environ: Mapping[str, str], folder: Path, first: Sequence[Sequence[str]] = ()
     ) -> None:
-        """`first`: what is started the first time, instead of the command itself."""
+        """`first`: what is started the first times, instead of the command itself."""
         self.kind, self.name, self.log = kind, name, folder / f"{name}.log"
         self._first = first
         self._environ = {**os.environ, **environ, "LIUYAN_INSTANCE": name, "LIUYAN_LOG": "json", "LIUYAN_PORT": "0"}
@@ -59,6 +59,8 @@ class Process:
         self._process: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._supervise, daemon=True)
         self.starts = 0
+        self.codes: list[int] = []
+        """How each start ended."""
 
     def start(self) -> None:
         self._wanted = True
@@ -101,10 +103,10 @@ class Process:
             with self.log.open("ab") as out:
                 out.write(b"-- start\n")
                 out.flush()
-                command = self._first if self._first and not self.starts else [SCRIPT, self.kind]
+                command = self._first[self.starts] if self.starts < len(self._first) else [SCRIPT, self.kind]
                 self._process = subprocess.Popen(command, env=self._environ, stdout=out, stderr=out, cwd=ROOT)
             self.starts += 1
-            self._process.wait()
+            self.codes.append(self._process.wait())
             if self._wanted:
                 time.sleep(A_MOMENT)  # as a supervisor's pause
 
@@ -123,7 +125,7 @@ class Cluster:
             for slug in rules.registry.slugs:
                 _, self.keys[slug] = create_key(connection, slug, datetime.now(SHANGHAI))
 
-    def start(self, kind: str, name: str, first: Sequence[str] | None = None, **environ: str) -> Process:
+    def start(self, kind: str, name: str, first: Sequence[Sequence[str]] = (), **environ: str) -> Process:
         own = {"LIUYAN_KAFKA": self.kafka, "LIUYAN_DB": self.url, "LIUYAN_SIGN_IN": "off"}
         settings = {**own, **self.environ, **environ}
         process = Process(kind, name, settings, self.folder, first)

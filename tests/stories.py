@@ -13,8 +13,8 @@ BEGIN = datetime(2026, 1, 1, tzinfo=SHANGHAI)
 CATEGORIES = ("simple_inquiry", "consultation", "complaint", "help", "suggestion")
 
 
-def season(rules: Ruleset, cases: int, seed: int, run: str = "s") -> list[Event]:
-    """Some five events a case, and a tally of each platform for each of a hundred days; not in the order of time."""
+def season(rules: Ruleset, cases: int, seed: int, run: str = "s", days: int = 100) -> list[Event]:
+    """Some five events a case, and a tally of each platform for each of the days; not in the order of time."""
     chance = random.Random(seed)  # noqa: S311
     events: list[Event] = []
     slugs = rules.registry.slugs
@@ -24,7 +24,7 @@ def season(rules: Ruleset, cases: int, seed: int, run: str = "s") -> list[Event]
     for slug in slugs:
         events += [
             tally(f"{run}-t{day}", BEGIN + timedelta(days=day + 1), f"{date(2026, 1, 1) + timedelta(days=day)}", chance.randrange(30), slug)
-            for day in range(100)
+            for day in range(days)
         ]  # fmt: skip
     chance.shuffle(events)
     return events

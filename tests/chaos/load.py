@@ -17,6 +17,7 @@ from tests.service import until
 from tests.stories import season
 
 OUTAGES = 900.0  # seconds, one after the other: a portal sends for as long as it takes
+ROUND_SECONDS = 0.5  # 360 events a second: a load, and not more and more that waits on a machine that is busy
 HALF_AN_HOUR = timedelta(minutes=30)
 POLICY = """
 [[policy]]
@@ -57,7 +58,7 @@ def urgent(name: str, number: int, due: datetime) -> Iterator[tuple[list[Event],
 
 
 class Load:
-    """A thread that pushes cases by the hundred, some events twice, until it is told to end."""
+    """A thread that pushes cases by the dozen, some events twice, again and again until it is told to end."""
 
     def __init__(self, cluster: Cluster, rules: Ruleset, seed: int, to: Sequence[str] = ("ingest",)) -> None:
         self._cluster, self._rules, self._seed, self._to = cluster, rules, seed, itertools.cycle(to)
@@ -99,26 +100,29 @@ class Load:
         assert self.problem is None, self.problem
 
     def end(self) -> None:
-        """Returns when the last deadline has passed and what comes late for it was pushed."""
+        """Returns when the last deadline has passed, what was due is flagged, and what comes late for it was pushed."""
         self._ending.set()
         self._thread.join()
-        for due, events in self._late:
-            time.sleep(max(0.0, (due - datetime.now(SHANGHAI)).total_seconds() + 2.0))  # until it is late
-            self.push(events)
+        last = max((due for due, _ in self._late), default=datetime.now(SHANGHAI))
+        time.sleep(max(0.0, (last - datetime.now(SHANGHAI)).total_seconds() + 2.0))  # until it is late
+        self._cluster.settle()
+        self.push([late for _, events in self._late for late in events])
         if self.problem is not None:
             raise self.problem
 
     def _run(self) -> None:
         try:
             while not self._ending.is_set():
+                begun = time.monotonic()
                 self._round()
                 self.rounds += 1
+                self._ending.wait(begun + ROUND_SECONDS - time.monotonic())
         except BaseException as problem:  # noqa: BLE001 - told by `end`
             self.problem = problem
 
     def _round(self) -> None:
         name = f"c{self._seed}x{self.rounds}"
-        events = season(self._rules, 40, self._seed + self.rounds, name)
+        events = season(self._rules, 20, self._seed + self.rounds, name, days=5)
         due = datetime.now(SHANGHAI) + timedelta(seconds=8)
         cases = list(urgent(name, 6, due))
         in_time = [found for early, _ in cases for found in early]

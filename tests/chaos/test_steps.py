@@ -2,9 +2,10 @@
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
-from signal import SIGTERM
+from functools import cache
+from signal import SIGKILL, SIGTERM
 from typing import NamedTuple
 
 import pytest
@@ -14,7 +15,7 @@ from shared.rules import Ruleset
 from shared.times import SHANGHAI
 from tests.chaos.load import Load, rules_by_the_minute
 from tests.chaos.truth import check
-from tests.clusterkit import Cluster, cluster
+from tests.clusterkit import Cluster, Process, cluster
 from tests.service import PATIENCE, until
 
 pytestmark = pytest.mark.slow
@@ -71,14 +72,30 @@ def at_work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster,
         yield found, load, rules
 
 
+@pytest.fixture(scope="module")
+def doomed(at_work: tuple[Cluster, Load, Ruleset]) -> Callable[[str], Process]:
+    """The service of a kind: from now on each start ends at one of its steps, in their order, before it stays."""
+    found, _, _ = at_work
+
+    @cache
+    def of(kind: str) -> Process:
+        assert found.processes[kind].stop() in (0, -SIGTERM), found.processes[kind].tail()
+        command = [sys.executable, "-m", "tests.chaos.child", kind]
+        return found.start(kind, kind, [[*command, s.place, s.when, str(s.number)] for s in STEPS if s.kind == kind])
+
+    return of
+
+
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: f"{step.kind}: {step.when} {step.place.rpartition(':')[2]}")
-def test_killed_at_a_step_it_goes_on(at_work: tuple[Cluster, Load, Ruleset], step: Step) -> None:
-    found, load, _ = at_work
-    process = found.processes[step.kind]
-    assert process.stop() in (0, -SIGTERM), process.tail()  # it may just be starting
-    arguments = [sys.executable, "-m", "tests.chaos.child", step.kind, step.place, step.when, str(step.number)]
-    again = found.start(step.kind, step.kind, first=arguments)
-    until(lambda: again.starts > 1 or load.problem, "it kills itself", 2 * PATIENCE)
+def test_killed_at_a_step_it_goes_on(
+    at_work: tuple[Cluster, Load, Ruleset], doomed: Callable[[str], Process], step: Step
+) -> None:
+    """Started again, it takes over what was left, and goes on to the next step at which it is killed."""
+    process, load = doomed(step.kind), at_work[1]
+    number = [other for other in STEPS if other.kind == step.kind].index(step)
+    until(lambda: process.starts > number + 1 or load.problem, f"it kills itself: {process.tail()}", 2 * PATIENCE)
+    assert load.problem is None, load.problem
+    assert process.codes[number] == -SIGKILL, process.tail()
 
 
 def test_after_all_of_it_everything_is_there_once(at_work: tuple[Cluster, Load, Ruleset]) -> None:
