@@ -129,7 +129,7 @@ def _keep(
     kept = select(acknowledgements.c.alert).where(acknowledgements.c.once == mark)
     before = frozenset(connection.execute(kept).scalars() if mark else ())
     who = {"account": viewer.account, "person": viewer.person, "note": note, "at": to_micros(now), "once": mark}
-    rows = [{"alert": alert, "key": key, **who} for alert, key in found if alert not in before]
+    rows: list[dict[str, Any]] = [{"alert": alert, "key": key, **who} for alert, key in found if alert not in before]
     if insert_missing(connection, acknowledgements, rows) < len(rows) or (found and not rows):
         raise RepeatedError
     return [Acknowledgement(row["alert"], row["key"], viewer.person, note, now) for row in rows]
