@@ -10,5 +10,7 @@ TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    op.add_column("acknowledgements", sa.Column("once", TEXT, nullable=True))
+    op.add_column(
+        "acknowledgements", sa.Column("once", TEXT, nullable=True, comment="names what was sent, as in `shifts`")
+    )
     op.create_index("acknowledgements_once", "acknowledgements", ["once", "alert"], unique=True)
