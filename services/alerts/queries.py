@@ -13,6 +13,7 @@ from services.alerts.arrivals import tally_gaps
 from services.alerts.projection import row_standing
 from services.alerts.sql import chunks
 from services.alerts.tables import EVENTS_AHEAD, OPEN, WAKES, cases, due_days, event_counts, figures
+from services.alerts.turning import ANEW, turning
 from shared.case import Case, Outcome, Verdict
 from shared.figures import AWAITING, Figures, Standing, standing, tabulate
 from shared.registry import Registry
@@ -204,6 +205,10 @@ def standings_now(connection: Connection, recall: Recall, months: Iterable[str],
     """The standings of the months as of now: the kept figures, corrected for what fell due since the last sweep."""
     wanted = list(months)
     counted = kept_standings(connection, figures.c.month.in_(wanted))
+    for turned in turning(connection, to_micros(now), *turning_cases(now)):
+        if turned.before.month in wanted:
+            counted[turned.before] -= turned.number
+            counted[turned.after] += turned.number
     stale = connection.execute(stale_cases(wanted, now)).all()
     for row in stale:
         before = row_standing(row)
@@ -217,10 +222,15 @@ def standings_now(connection: Connection, recall: Recall, months: Iterable[str],
     return counted
 
 
+def turning_cases(now: datetime) -> list[ColumnElement[bool]]:
+    """Which rows have turned since the last sweep. Of all months: narrowed to some, the database would look through all of theirs."""
+    return [WAKES, cases.c.wake_at <= to_micros(now), ~ANEW]
+
+
 def stale_cases(months: Sequence[str], now: datetime) -> Select[Any]:
-    """The rows that may not be as of now and count, or may count, in one of the months."""
+    """The rows that may not be as of now, count, or may count, in one of the months, and do not turn by themselves."""
     concerned = or_(cases.c.month.in_(months), EVENTS_AHEAD)
-    return select(cases).where(WAKES, cases.c.wake_at <= to_micros(now), concerned)
+    return select(cases).where(WAKES, cases.c.wake_at <= to_micros(now), ANEW, concerned)
 
 
 def kept_open(connection: Connection, platforms: Sequence[str], outcome: Outcome) -> dict[str, int]:

@@ -9,15 +9,14 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from msgspec import Struct
-from sqlalchemy import Connection, bindparam, case, func, literal, select, update
+from sqlalchemy import Connection, func, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from services.alerts.projection import STANDING, Evaluated, project_cases
+from services.alerts.projection import Evaluated, project_cases
 from services.alerts.rungs import ESCALATED_1, ESCALATED_2, NEXT_RUNG, OVERDUE
 from services.alerts.sums import Sums
 from services.alerts.tables import AHEAD, STANDS, WAKES, alerts, cases, targets
-from shared.case import Outcome, Verdict
-from shared.figures import Standing
+from services.alerts.turning import ANEW, turn, turning
 from shared.rules import Ruleset
 from shared.times import from_micros, to_micros
 
@@ -96,27 +95,6 @@ def _raise(connection: Connection, rung: str, ids: list[int], now: int) -> list[
     return [Raised(*row) for row in recorded]
 
 
-_REPLY_DUE = cases.c.first_reply_due_at <= bindparam("now")
-_COMPLETE_DUE = (cases.c.complete == Verdict.RUNNING) & (cases.c.due_at <= bindparam("now"))
-_TURNED = {
-    "first_reply": case((_REPLY_DUE, Verdict.OVERDUE.value), else_=cases.c.first_reply),
-    "first_reply_due_at": case((_REPLY_DUE, None), else_=cases.c.first_reply_due_at),
-    "complete": case((_COMPLETE_DUE, Verdict.OVERDUE.value), else_=cases.c.complete),
-    "outcome": case((_COMPLETE_DUE, Outcome.OVERDUE.value), else_=cases.c.outcome),
-    "breached": case((_COMPLETE_DUE, True), else_=cases.c.breached),
-    # What is still ahead: the deadline of the one target that did not fall due now, while it runs.
-    "wake_at": case(
-        (_REPLY_DUE & (cases.c.complete == Verdict.RUNNING) & ~_COMPLETE_DUE, cases.c.due_at),
-        (_COMPLETE_DUE & ~_REPLY_DUE, cases.c.first_reply_due_at),
-        else_=None,
-    ),
-}
-"""How the row of a case with one round turns when its targets fall due, as `evaluate` would turn it."""
-
-_AFTER = tuple(_TURNED[name].label(f"new_{name}") for name in ("outcome", "breached", "first_reply"))
-_LEAVES = case((_COMPLETE_DUE, cases.c.due_day), else_=None).label("leaves_due_day")
-
-
 def _fall_due(
     connection: Connection, rules: Ruleset, now: datetime, reevaluate: Reevaluate, batch: int, sums: Sums
 ) -> None:
@@ -126,7 +104,7 @@ def _fall_due(
     """
     limit = to_micros(now)
     due = connection.execute(
-        select(cases.c.key, (cases.c.events_ahead | (cases.c.rounds != 1)).label("anew"))
+        select(cases.c.key, ANEW.label("anew"))
         .where(cases.c.wake_at <= limit)
         .order_by(cases.c.wake_at)
         .limit(batch)
@@ -142,12 +120,9 @@ def _fall_due(
 
 def _turn(connection: Connection, keys: list[str], limit: int, sums: Sums) -> None:
     chosen = cases.c.key.in_(keys)
-    groups = select(*STANDING, *_AFTER, _LEAVES, func.count().label("number")).where(chosen)
-    for row in connection.execute(groups.group_by(*STANDING, *_AFTER, _LEAVES), {"now": limit}):
-        before = Standing(*row[: len(STANDING)])
-        after = before._replace(outcome=row.new_outcome, breached=row.new_breached, reply=row.new_first_reply)
-        sums.standings[before] -= row.number
-        sums.standings[after] += row.number
-        if row.leaves_due_day is not None:
-            sums.running[row.leaves_due_day, row.platform, row.category] -= row.number
-    connection.execute(update(cases).where(chosen).values(_TURNED), {"now": limit})
+    for before, after, leaves_due_day, number in turning(connection, limit, chosen):
+        sums.standings[before] -= number
+        sums.standings[after] += number
+        if leaves_due_day is not None:
+            sums.running[leaves_due_day, before.platform, before.category] -= number
+    turn(connection, limit, chosen)

@@ -11,7 +11,8 @@ from services.alerts.notices.listing import last_failed, oldest_pending
 from services.alerts.notices.pruning import delivered
 from services.alerts.notices.shifts import last_shift, standing_alerts
 from services.alerts.people.viewer import Role, Viewer
-from services.alerts.queries import keys_of_months, stale_cases
+from services.alerts.queries import keys_of_months, stale_cases, turning_cases
+from services.alerts.turning import turning_rows
 from shared.rules import Ruleset
 from tests.builders import at, event
 from tests.enginekit import Deck, deck
@@ -22,6 +23,7 @@ OFFICER = Viewer("z", "张三", Role.COUNTY, "zhenkang")
 MONTHS = ["2022-01", "2022-02", "2022-03"]
 QUERIES = {
     "standings_now": (stale_cases(MONTHS, NOW), {"cases_wake"}),
+    "standings_now, of what turned": (turning_rows(*turning_cases(NOW)).params(now=0), {"cases_wake"}),
     "standings_as_of": (keys_of_months(MONTHS), {"cases_month", "cases_ahead"}),
 }
 

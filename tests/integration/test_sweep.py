@@ -3,22 +3,25 @@
 import contextlib
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
+from services.alerts.queries import standings_now
 from services.alerts.sweep import Raised
 from services.alerts.tables import alerts
 from services.sla.rules import evaluate
 from services.standalone.apply import evaluate_keys
+from shared.case import Case
 from shared.events import CaseEvent, encode_event
 from shared.rules import Ruleset
 from shared.times import from_micros, to_micros
 from tests.builders import at, event, ruleset, shipped
 from tests.conftest import ONLY_SQLITE
-from tests.enginekit import Deck, deck, expected_alerts, expected_rows, expected_standings, fresh_file, tally
+from tests.enginekit import Deck, deck, expected_alerts, expected_rows, expected_standings, fresh_file, recaller, tally
 from tests.service import tamper
 
 pytestmark = pytest.mark.usefixtures("each_database")
@@ -715,6 +718,34 @@ def test_many_deadlines_at_one_instant_in_batches_between_pushes(rules: Ruleset)
         assert {a for a in found.standing_alerts() if a.rung != "due_today"} == expected_alerts(
             events, rules, found.now
         )
+
+
+def test_the_figures_of_now_evaluate_no_case_whose_deadline_only_passed(rules: Ruleset) -> None:
+    """At midnight there may be 100,000 of them, and whoever asks before the sweep is through would keep it from its work."""
+    events = [
+        *(received("03-31 10:00", subject=f"plain{number}") for number in range(3)),
+        *(received("03-31 10:00", "help", subject=f"help{number}") for number in range(2)),
+        received("03-28 10:00", subject="again"),
+        event("again-c", "completed", "03-28 11:00", subject="again"),
+        event("again-o", "reopened", "03-31 12:00", subject="again"),
+        received("03-31 10:00", subject="ahead"),
+        event("ahead-c", "completed", "04-09 10:00", subject="ahead"),
+    ]
+    evaluated: list[str] = []
+
+    def recall(connection: Connection, keys: Iterable[str], as_of: datetime) -> Iterator[Case]:
+        asked = list(keys)
+        evaluated.extend(asked)
+        return recaller(rules)(connection, asked, as_of)
+
+    with deck(rules, at("03-31 12:00")) as found:
+        found.push(*events)
+        for moment in ("04-01 12:00", "04-02 00:00", "04-08 00:00"):
+            found.clock.set(at(moment))
+            with found.database.reading() as connection:
+                counted = +standings_now(connection, recall, ["2022-03"], found.now)
+            assert counted == expected_standings(events, rules, found.now)
+    assert set(evaluated) == {"zhenkang/again", "zhenkang/ahead"}
 
 
 # A clock that is set
