@@ -15,6 +15,7 @@ from services.alerts.notices.digests import make_digest, make_part
 from services.alerts.notices.gathering import encode_digest, set_up
 from services.alerts.notices.shifts import hand_over
 from services.alerts.notices.tables import notices
+from services.alerts.people.accounts import end_sessions
 from services.alerts.people.guard import EVERYBODY, People
 from services.alerts.people.viewer import Role, Viewer
 from services.compose.demo.quarter import AS_OF, quarter_events
@@ -337,6 +338,27 @@ def check(page: Page) -> None:
     ]
     assert serious == []
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "wider than the window"
+
+
+def test_a_page_whose_session_has_ended_leads_to_the_sign_in_and_back(
+    chrome: Browser, guarded: tuple[Served, str]
+) -> None:
+    """At the end of a shift it said that the connection was lost, over figures that grew old."""
+    service, url = guarded
+    with page_of(chrome, refused=401) as page:
+        sign_in(page, url, "shenji")
+        page.get_by_label("县区", exact=True).select_option("zhenkang")
+        page.get_by_role("button", name="查找").click()
+        expect(page.get_by_label("县区", exact=True)).to_have_value("zhenkang")
+        with service.database.writing() as connection:
+            end_sessions(connection, "shenji")
+        page.get_by_role("button", name="暂停自动更新").click()
+        page.get_by_role("button", name="恢复自动更新").click()
+        expect(page.get_by_label("密码")).to_be_visible()
+        page.get_by_label("账号").fill("shenji")
+        page.get_by_label("密码").fill(PASSWORD)
+        page.get_by_role("button", name="登录").click()
+        expect(page.get_by_label("县区", exact=True)).to_have_value("zhenkang")
 
 
 def test_hostile_text_does_nothing(chrome: Browser, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -29,8 +29,8 @@
     if (paused) return;
     if (busy) { again = true; return; }
     busy = true;
-    fetch(location.href, { credentials: "same-origin", redirect: "manual" }).then(function (answer) {
-      if (answer.type === "opaqueredirect") { location.reload(); return ""; }  // signed out
+    fetch(location.href, { credentials: "same-origin" }).then(function (answer) {
+      if (answer.status === 401) { location.reload(); return ""; }  // signed out
       if (!answer.ok) throw new Error(String(answer.status));
       return answer.text();
     }).then(function (text) {
