@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -34,24 +35,25 @@ HELP = [
 
 
 @pytest.fixture(scope="module")
-def quarter(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with the first quarter of 2022. Tests only read it."""
-    file = tmp_path_factory.mktemp("quarter") / "quarter.db"
-    fill(file)
-    return file
-
-
-@pytest.fixture
-def own_quarter(tmp_path: Path) -> Path:
-    """The same, for a test that changes it."""
-    fill(tmp_path / "quarter.db")
-    return tmp_path / "quarter.db"
-
-
-def fill(file: Path) -> None:
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with the first quarter of 2022, to be copied."""
+    file = tmp_path_factory.mktemp("filled") / "quarter.db"
     database = open_database(file, create=True)
     live.fill(database, shipped_rules())
     database.close()
+    return file
+
+
+@pytest.fixture(scope="module")
+def quarter(filled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of one quarter. Tests only read it."""
+    return Path(shutil.copy(filled, tmp_path_factory.mktemp("quarter")))
+
+
+@pytest.fixture
+def own_quarter(filled: Path, tmp_path: Path) -> Path:
+    """The same, for a test that changes it."""
+    return Path(shutil.copy(filled, tmp_path))
 
 
 def wrong(*arguments: object, environment: dict[str, str] | None = None) -> str:
