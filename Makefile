@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+WORKERS ?= 2
 READY := $(VENV)/.ready
 READY_DEV := $(VENV)/.ready-dev
 
@@ -29,7 +30,7 @@ run-kafka: $(READY_DEV)  ## The same through Kafka, the three services and Postg
 	$(BIN)/liuyan demo-kafka
 
 test: $(READY_DEV)  ## Installs what tests need and runs them all
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-chaos: $(READY_DEV)  ## Faults under load for an hour: long outages, a long random schedule (CHAOS_SEED=… replays one)
 	CHAOS_LONG=1 $(BIN)/python -m pytest -s tests/chaos

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,6 +11,7 @@ from shared.rules import Ruleset
 from tests import postgres
 from tests.builders import shipped_rules
 from tests.enginekit import ON_POSTGRES
+from tests.workers import OneAtATime, needs_the_machine
 
 ONLY_SQLITE = pytest.mark.parametrize("each_database", ["sqlite"], indirect=True)
 """For a test, among those on each database, that is about the file."""
@@ -20,6 +21,18 @@ os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSeria
 
 if TYPE_CHECKING:
     from services.distributed.broker import Broker
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneAtATime | None:
+    """With several workers: a file is of one of them, and so is all that needs the machine for itself (tests/workers.py)."""
+    return OneAtATime(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What has to be done one after the other begins first, so that it does not end last."""
+    items.sort(key=lambda item: not needs_the_machine(item.nodeid))
 
 
 @pytest.fixture(scope="session")
