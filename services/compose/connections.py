@@ -3,6 +3,7 @@ and when there are too many connections, those that ask nothing make room for th
 
 import asyncio
 import heapq
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from shared.http import ProblemError, busy, header_lines, problem
 
 HEAD_SECONDS = 15.0  # from the connection, or the head's first byte, to its last
 BODY_SECONDS = 30.0  # from there to the body's last byte
-LAST_SECONDS = 2.0  # for a body that is still arriving when the service stops
+LAST_SECONDS = 2.0  # for a body that is still arriving when the service stops, or when it is answered already
 MAX_CONNECTIONS = 900  # a process may have 1,024 files open where nobody has set more, and needs some for itself
 MADE_ROOM = MAX_CONNECTIONS // 10  # at once: looking for the longest idle ones takes a look at all
 
@@ -22,7 +23,7 @@ class Connection(HttpToolsProtocol):
 
     idle_since: float | None = None
     _wanted: float | None = None  # while a head or a body is arriving: how long it may take
-    _stopping = False
+    _stopping = _answered = False
     _late: asyncio.TimerHandle | None = None  # only for what did not come in one piece
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
@@ -49,10 +50,14 @@ class Connection(HttpToolsProtocol):
         self._want(BODY_SECONDS)
         self.idle_since = None
         super().on_headers_complete()
+        if self.cycle is not None:
+            self.cycle.transport = _AnswersClose(self.transport, self._end)  # type: ignore[assignment] # of what it uses
 
     def on_message_complete(self) -> None:
         self._want(None)
         super().on_message_complete()
+        if self._answered:
+            self.transport.close()
 
     def on_response_complete(self) -> None:
         if not self.pipeline:
@@ -65,6 +70,16 @@ class Connection(HttpToolsProtocol):
             self._want(LAST_SECONDS)
             self._stopping = True
             self._wait()
+
+    def _end(self) -> None:
+        """The last answer is written. To close while a body is arriving would take the answer from who still sends."""
+        if self._wanted is None:
+            self.transport.close()
+            return
+        self._answered = True
+        self.transport.write_eof()
+        self._want(LAST_SECONDS)
+        self._wait()
 
     def _want(self, seconds: float | None) -> None:
         self._wanted = seconds
@@ -91,6 +106,13 @@ class Connection(HttpToolsProtocol):
         if self.idle_since is None and not self.cycle.response_started:
             self.transport.write(_STOPPING if self._stopping else _TOO_SLOW)
         self.transport.close()
+
+
+class _AnswersClose:
+    """Of a transport, what an answer uses of it; what closing means is the connection's."""
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self.write, self.close = transport.write, close
 
 
 def _make_room(connections: set[Any], newest: Connection) -> None:

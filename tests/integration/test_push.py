@@ -1,6 +1,8 @@
 """The door over HTTP: what is taken, what is refused and how that is told, and that a refusal changes nothing."""
 
+import contextlib
 import html
+import http.client
 import itertools
 import json
 import re
@@ -886,6 +888,16 @@ def test_ten_megabytes_are_refused_and_the_process_goes_on(process: Running, fra
     headers = {"Authorization": f"Bearer {process.keys['lincang']}", "Content-Type": SINGLE}
     refusal(process.client.post("/v1/events", content=body, headers=headers), 413, "too_large", "")
     assert process.get("/livez").text == "ok"
+
+
+@pytest.mark.slow
+def test_ten_megabytes_are_refused_also_where_the_client_closes_afterwards(process: Running) -> None:
+    """As many old clients do, which see only a reset where the answer is not waited for."""
+    headers = {"Authorization": f"Bearer {process.keys['lincang']}", "Content-Type": SINGLE, "Connection": "close"}
+    asked = http.client.HTTPConnection(process.client.base_url.host, process.client.base_url.port or 80)
+    with contextlib.closing(asked):
+        asked.request("POST", "/v1/events", b" " * 10_000_000, headers)
+        assert asked.getresponse().status == 413
 
 
 @pytest.mark.slow

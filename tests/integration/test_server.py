@@ -175,6 +175,48 @@ def test_a_second_request_on_the_connection_waits_for_the_answer_to_the_first(mo
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("closing", ["", "Connection: close\r\n"], ids=["stays", "closes"])
+def test_who_is_answered_while_still_sending_gets_the_answer(closing: str) -> None:
+    """A connection that is closed on what was not read is reset, and the answer with it: many clients would only see that."""
+    size = 10 * 1024 * 1024
+    head = f"POST / HTTP/1.1\r\nHost: liuyan\r\n{closing}Content-Length: {size}\r\n\r\n"
+
+    async def main() -> None:
+        async with listening() as port:
+            for _ in range(5):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(head.encode() + b" " * size)
+                await asyncio.wait_for(writer.drain(), PROMPT)
+                assert (await asyncio.wait_for(reader.readline(), PROMPT)).startswith(b"HTTP/1.1 204")
+                if closing:
+                    await asyncio.wait_for(reader.read(), PROMPT)  # it does end
+                writer.close()
+
+    asyncio.run(main())
+
+
+def test_who_is_answered_and_goes_on_sending_for_long_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections_module, "LAST_SECONDS", 0.1)
+    head = "POST / HTTP/1.1\r\nHost: liuyan\r\nConnection: close\r\nContent-Length: 1000000\r\n\r\n"
+
+    async def main() -> None:
+        async with listening() as port:
+            reader, writer = await connect(port, head)
+            told = await asyncio.wait_for(reader.read(), PROMPT)
+            assert told.startswith(b"HTTP/1.1 204")
+
+            async def go_on() -> None:
+                while True:
+                    writer.write(b" ")
+                    await writer.drain()
+                    await asyncio.sleep(0.01)
+
+            with pytest.raises(ConnectionError):
+                await asyncio.wait_for(go_on(), PROMPT)
+
+    asyncio.run(main())
+
+
 def test_a_body_that_is_still_arriving_does_not_hold_the_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections_module, "LAST_SECONDS", 0.05)
 
