@@ -389,7 +389,7 @@ def test_notices_that_did_not_arrive_are_seen(service: Served, enter: Enter, mon
     assert "近 3 天有 2 条没有送达" in zhang.get("/").text
     page = li.get("/notices").text
     assert "对方答 404" in page
-    assert "没有应答 2022-04-11 00:15 再试" in page
+    assert "没有应答；2022-04-11 00:15 再试" in page
     assert "2022-04-11 00:00 送达" in page
     assert "别处的原因" not in page
     assert "云县" not in page
