@@ -8,6 +8,7 @@ from pathlib import Path
 
 from services.alerts.notices.routing import RUNGS, Channel, Notices, Secret, Web
 from services.compose.notices import Messenger, Together
+from services.compose.people import everybody
 from services.compose.server import bind, serve
 from services.standalone.app import create_app, metrics_registry
 from services.standalone.database import open_database
@@ -53,7 +54,12 @@ def main() -> None:
     threading.Thread(target=wait_for_word, daemon=True).start()
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     engine.prepare()
-    serve(create_app(engine, registry), Together(engine, messenger), listener, lambda: print(url, flush=True))
+    serve(
+        create_app(engine, registry, everybody(database, rules)),
+        Together(engine, messenger),
+        listener,
+        lambda: print(url, flush=True),
+    )
 
 
 if __name__ == "__main__":
