@@ -13,7 +13,7 @@ def main() -> None:
         sys.exit(f"no bench {', '.join(unknown)}; there are {', '.join(BENCHES)}")
     for name in names:
         module = importlib.import_module(f"bench.{name}")
-        print(f"\n== {name}: {module.__doc__.strip().splitlines()[0]}", flush=True)
+        print(f"\n== {name}: {(module.__doc__ or '').strip().splitlines()[0]}", flush=True)
         module.main()
 
 

@@ -37,7 +37,7 @@ def events(cases: int, run: int) -> Iterator[dict[str, Any]]:
     for i in range(cases):
         subject, platform = f"a{run}-{i}", rnd.choice(PLATFORMS)
         at = now - timedelta(seconds=rnd.randrange(86_400 * 90))
-        steps = (
+        steps: tuple[tuple[str, float, dict[str, Any]], ...] = (
             ("received", 0.0, {"category": rnd.choice(CATEGORIES), "title": "关于公路维修的咨询", "content": TEXT}),
             ("accepted", 2.0, {}),
             ("replied", rnd.choice((20, 50, 200)), {"content": f"您反映的问题已核实。{TEXT}"}),
@@ -93,7 +93,7 @@ def _ours(found: Cluster, run: int, before: int, until: int, replicas: int) -> t
 
 
 def _used(processes: Iterable[Process]) -> float:
-    return sum(used(each._process.pid) for each in processes)  # type: ignore[union-attr]  # noqa: SLF001
+    return sum(used(each.pid) for each in processes)
 
 
 def _decoding(found: Cluster, since: dict[int, int], total: int) -> float:
@@ -135,11 +135,11 @@ def _single(found: Cluster) -> float:
         statements: dict[str, list[tuple[str, dict[str, Any]]]] = {key: [] for key in keys}
         for table in tables:
             rows = connection.execute(text(f"SELECT * FROM {table} WHERE key = ANY(:keys)"), {"keys": keys})  # noqa: S608
-            for row in rows.mappings():
+            for row in map(dict, rows.mappings()):
                 names = ", ".join(row)
                 values = ", ".join(f":{name}" for name in row)
                 statement = f"INSERT INTO single_{table} ({names}) VALUES ({values}) ON CONFLICT DO NOTHING"  # noqa: S608
-                statements[row["key"]].append((statement, dict(row)))
+                statements[row["key"]].append((statement, row))
     prepared = {statement: text(statement) for of_case in statements.values() for statement, _ in of_case}
     begun = time.perf_counter()
     for of_case in statements.values():

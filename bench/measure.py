@@ -84,7 +84,7 @@ def lives(cases: int, seed: int = 1) -> list[dict[str, object]]:
     for i in range(cases):
         subject, platform = f"m-{i}", rnd.choice(PLATFORMS)
         at = START + timedelta(seconds=rnd.randrange(86_400 * 730))
-        steps = (
+        steps: tuple[tuple[str, float, dict[str, object]], ...] = (
             ("received", 0.0, {"category": rnd.choice(CATEGORIES), "title": "关于公路维修的咨询", "content": TEXT}),
             ("accepted", 2.0, {}),
             ("replied", rnd.choice((20, 50, 200)), {"content": f"您反映的问题已核实。{TEXT}"}),

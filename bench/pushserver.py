@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import uvicorn
@@ -21,7 +22,7 @@ decode = msgspec.json.Decoder(Event).decode
 
 
 @post("/v1/events", status_code=202)
-async def bare(request: Request) -> Response[bytes]:
+async def bare(request: Request[Any, Any, Any]) -> Response[bytes]:
     found = decode(await request.body())
     return Response(msgspec.json.encode({"id": found.id}), media_type="application/json", status_code=202)
 

@@ -3,7 +3,7 @@
 from bench.measure import folder, lives, median, one_core, seconds, write_lines
 from services.compose.clock import SystemClock
 from services.ingest.door import Door
-from services.standalone.database import open_database
+from services.standalone.database import Database, open_database
 from services.standalone.engine import Engine
 from services.standalone.replay import replay
 from shared.deployment import load_ruleset
@@ -20,7 +20,7 @@ def main() -> None:
         for run in range(3):
             database = open_database(where / f"{run}.db", create=True)
 
-            def whole(database=database) -> None:
+            def whole(database: Database = database) -> None:
                 clock = SystemClock()
                 result = replay(lines, database, Door(rules), clock.now, lambda number: None)
                 assert result.accepted == 4 * CASES

@@ -142,7 +142,7 @@ def _flag_delays(url: str) -> dict[float, int]:
     """The histogram of the delays of overdue flags: how many were within so many seconds."""
     with urllib.request.urlopen(f"{url}/metrics", timeout=30) as answer:  # noqa: S310 - of our own making
         lines = answer.read().decode().splitlines()
-    found = {}
+    found: dict[float, int] = {}
     for line in lines:
         if line.startswith("liuyan_overdue_flag_delay_seconds_bucket"):
             bound = line.split('le="')[1].split('"')[0]

@@ -28,6 +28,7 @@ from services.alerts.sweep import next_wake
 from services.compose.cases import recaller
 from services.distributed.broker import status
 from services.distributed.database import open_database
+from services.distributed.postgres import Server
 from services.ingest.keys import create_key
 from shared.case import encode_case
 from shared.events import Event, encode_event
@@ -69,6 +70,11 @@ class Process:
     def signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
             until(lambda: self._process, f"{self.name} runs").send_signal(number)
+
+    @property
+    def pid(self) -> int:
+        """Of the last start."""
+        return int(until(lambda: self._process, f"{self.name} runs").pid)
 
     def stop(self) -> int:
         """In order; by force after a while."""
@@ -114,7 +120,7 @@ class Process:
 class Cluster:
     """Broker, database and services. Use `cluster()`."""
 
-    def __init__(self, folder: Path, kafka: str, server: postgres.Server, rules: Ruleset) -> None:
+    def __init__(self, folder: Path, kafka: str, server: Server, rules: Ruleset) -> None:
         self.folder, self.kafka, self.server, self.rules = folder, kafka, server, rules
         self.url = url = server.create("liuyan")
         self.database = open_database(url)
