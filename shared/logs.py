@@ -23,7 +23,9 @@ def configure_logs(style: LogFormat = "auto") -> None:
     text = sys.stderr.isatty() if style == "auto" else style == "text"
     renderer: structlog.typing.Processor = structlog.processors.JSONRenderer(ensure_ascii=False)
     if text:  # plain tracebacks: the pretty ones show local variables, which may be personal data
-        renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

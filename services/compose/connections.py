@@ -71,6 +71,10 @@ class Connection(HttpToolsProtocol):
             self._stopping = True
             self._wait()
 
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn says in English what is in _NOT_HTTP
+        self.transport.write(_NOT_HTTP)
+        self.transport.close()
+
     def _end(self) -> None:
         """The last answer is written. To close while a body is arriving would take the answer from who still sends."""
         if self._wanted is None:
@@ -129,6 +133,7 @@ def _on_the_wire(error: ProblemError) -> bytes:
     return STATUS_LINE[error.problem.status] + b"".join(lines) + b"\r\n" + body
 
 
+_NOT_HTTP = _on_the_wire(ProblemError(problem(400, "invalid_request", "不是合乎规范的 HTTP 请求，请用 HTTP 库发送")))
 _TOO_SLOW = _on_the_wire(
     ProblemError(problem(408, "too_slow", f"内容没有在 {BODY_SECONDS:g} 秒之内到齐，没有存下；请原样重发"))
 )

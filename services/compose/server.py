@@ -1,6 +1,7 @@
 """Runs an HTTP application in this process, and stops in order: no new requests, the accepted ones finished, then what works behind it."""
 
 import asyncio
+import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -77,6 +78,9 @@ def serve(
         timeout_graceful_shutdown=GRACE_SECONDS,
         backlog=WAITING_CONNECTIONS,
     )
+    logging.getLogger("uvicorn.error").setLevel(
+        logging.ERROR
+    )  # of requests that are none, it told in plain English lines
     server = uvicorn.Server(config)
 
     def stop() -> None:

@@ -365,6 +365,19 @@ def test_a_head_that_does_not_arrive_in_time_ends_the_connection(sent: str, monk
     assert asyncio.run(main()).count(b"HTTP/1.1 204") == sent.count("\r\n\r\n")
 
 
+def test_what_is_no_http_is_told_so_in_one_problem() -> None:
+    async def main() -> None:
+        async with listening() as port:
+            reader, writer = await connect(port, "GET  / HTTP/9.9\r\n\r\n")
+            status, headers, told = await answer_whole(reader)
+            assert status.startswith(b"HTTP/1.1 400")
+            assert headers["content-type"] == "application/problem+json"
+            assert (told["reason"], told["detail"]) == ("invalid_request", "不是合乎规范的 HTTP 请求，请用 HTTP 库发送")
+            writer.close()
+
+    asyncio.run(main())
+
+
 def test_connections_that_ask_nothing_make_room_for_those_that_do(monkeypatch: pytest.MonkeyPatch) -> None:
     """The longest idle ones first; whoever asks is answered, however many others hold connections."""
     monkeypatch.setattr(connections_module, "MAX_CONNECTIONS", 20)
@@ -407,11 +420,13 @@ def test_half_sent_requests_and_idle_connections_do_not_hold_the_stop(tmp_path: 
             connected(service, head),
             connected(service, f"{head}\r\n" + "{") as half,
             connected(service, whole) as idle,
+            connected(service, "no HTTP at all\r\n\r\n") as foreign,
         ):
+            assert foreign.recv(100).startswith(b"HTTP/1.1 400")
             assert idle.recv(100).startswith(b"HTTP/1.1 200")
             asked = time.monotonic()
             assert service.stop() == 0
             assert time.monotonic() - asked < PROMPT
             assert half.recv(100).startswith(b"HTTP/1.1 503")
-        assert [line for line in service.lines if "Traceback" in line or "Cancelled" in line] == []
+        assert [line for line in service.lines if "Invalid" in line or "Traceback" in line or "Cancelled" in line] == []
         assert service.lines[-1] == "已停止；接受的事件都已存妥"
