@@ -20,8 +20,9 @@ import msgspec
 from sqlalchemy import Table, select
 
 from services.alerts.arrivals import tally_gaps
-from services.alerts.queries import Recall, all_keys, standings_as_of, standings_now
+from services.alerts.queries import all_keys
 from services.alerts.rungs import DUE_TODAY, open_targets
+from services.alerts.standings import Recall, standings_as_of, standings_now
 from services.alerts.sweep import Raised, next_wake
 from services.alerts.tables import alerts, cases, days, due_days, event_counts, figures, handled, tallies, targets
 from services.compose.cases import recaller as cases_as_of

@@ -12,14 +12,15 @@ from msgspec import Struct
 from prometheus_client import CollectorRegistry, generate_latest
 from sqlalchemy import Connection
 
-from services.alerts import queries
+from services.alerts.cursors import CursorError
 from services.alerts.exports import FORMATS, Report, export, report_json
 from services.alerts.journal import AlertFilters, AlertPage, Recorded, list_alerts
 from services.alerts.people.guard import Looking
 from services.alerts.people.viewer import Viewer
-from services.alerts.queries import MAX_LIMIT, CursorError, Filters, Page, Recall
+from services.alerts.queries import MAX_LIMIT, Filters, Page, list_cases, list_overdue
 from services.alerts.rooms import Rooms
 from services.alerts.rungs import NEXT_RUNG
+from services.alerts.standings import Recall, figures_of
 from shared.case import Case, Outcome, Status
 from shared.figures import Period, PeriodError
 from shared.http import ProblemError, operation, problem, problems, reply
@@ -122,7 +123,7 @@ def make_report(
 ) -> Report:
     """The figures of what they see, and the total of these."""
     now, registry = reader.now(), viewer.registry(reader.rules.registry)
-    found = queries.figures_of(connection, reader.recall, registry, period.months, now, as_of)
+    found = figures_of(connection, reader.recall, registry, period.months, now, as_of)
     return Report(period, as_of or now, reader.rules.hash, found)
 
 
@@ -185,7 +186,7 @@ def reading_routes(reader: Reader) -> list[Any]:
             holder,
             provisional,
         )
-        return paged(lambda connection: queries.list_cases(connection, registry, filters, limit, cursor))
+        return paged(lambda connection: list_cases(connection, registry, filters, limit, cursor))
 
     @get(
         "/v1/overdue",
@@ -211,9 +212,7 @@ def reading_routes(reader: Reader) -> list[Any]:
             category,
             holder=holder,
         )
-        return paged(
-            lambda connection: queries.list_overdue(connection, registry, filters, reader.now(), limit, cursor)
-        )
+        return paged(lambda connection: list_overdue(connection, registry, filters, reader.now(), limit, cursor))
 
     @get(
         "/v1/alerts",

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, select, tuple_
 
-from services.alerts.queries import read_cursor, read_number, write_cursor
+from services.alerts.cursors import read_cursor, read_number, write_cursor
 from services.alerts.tables import STANDS, alerts
 from shared.registry import Registry
 from shared.times import from_micros, to_micros

@@ -10,8 +10,8 @@ from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from services.alerts.queries import State
 from services.alerts.rungs import OVERDUE
+from services.alerts.state import State
 from services.alerts.sweep import Raised
 from shared.case import Outcome
 from shared.events import EVENT_TYPES

@@ -4,8 +4,8 @@ from datetime import datetime
 
 import click
 
-from services.alerts import queries
 from services.alerts.app import case_file_json
+from services.alerts.queries import all_keys
 from services.alerts.sql import chunks
 from services.commands.common import (
     INSTANT,
@@ -118,7 +118,7 @@ def cases_command(as_of: datetime | None, platform: str | None, db: str | None, 
     with opened_store(db, found) as store:
         store.bring_up_to_date(rules)
         with store.reading() as connection:
-            for keys in chunks(queries.all_keys(connection, rules.registry, platform)):
+            for keys in chunks(all_keys(connection, rules.registry, platform)):
                 for case in recaller(store.histories, rules)(connection, keys, instant):
                     if jsonl:
                         click.echo(encode_case(case).decode())

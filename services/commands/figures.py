@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from services.alerts import queries
 from services.alerts.exports import FORMATS, Report, export
+from services.alerts.standings import figures_of
 from services.commands.common import as_of_option, db_option, now, ruleset
 from services.commands.stores import opened_store
 from services.compose.cases import recaller
@@ -34,7 +34,7 @@ def export_command(period: str, as_of: datetime | None, kind: str, out: Path | N
         store.bring_up_to_date(rules)
         instant = now()
         with store.reading() as connection:
-            figures = queries.figures_of(
+            figures = figures_of(
                 connection, recaller(store.histories, rules), rules.registry, wanted.months, instant, as_of
             )
     body = export(Report(wanted, as_of or instant, rules.hash, figures), kind, rules.registry)

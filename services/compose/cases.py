@@ -10,7 +10,8 @@ from services.alerts.app import CaseFile
 from services.alerts.journal import alerts_of
 from services.alerts.metrics import CaseCollector, FlagDelay
 from services.alerts.projection import Evaluated
-from services.alerts.queries import Recall, State, state
+from services.alerts.standings import Recall
+from services.alerts.state import State, state
 from services.ingest.refusals import RefusalReason
 from services.sla.explain import explain
 from services.sla.rules import evaluate, next_change, order, still_stands

@@ -8,7 +8,6 @@ from datetime import datetime
 from litestar import Litestar
 from sqlalchemy import Connection, func, select
 
-from services.alerts import queries
 from services.alerts.app import Reader, reading_routes
 from services.alerts.duty.asking import problem_page
 from services.alerts.duty.routes import duty_routes
@@ -17,6 +16,7 @@ from services.alerts.notices.routing import Notices
 from services.alerts.people.guard import People
 from services.alerts.projection import Evaluated
 from services.alerts.rooms import Rooms
+from services.alerts.standings import standings_now
 from services.alerts.stream import consumer
 from services.alerts.stream.apply import Projector, adopt_ruleset, database_now
 from services.alerts.stream.horizon import Horizon, behind, horizon
@@ -127,7 +127,7 @@ class AlertsService:
 
     def _figures_of(self, connection: Connection, months: Sequence[str], at: datetime) -> Figures:
         recall = recaller(histories, self._rules, self._ending.is_set)
-        return tabulate(queries.standings_now(connection, recall, months, at), self._rules.registry, months)
+        return tabulate(standings_now(connection, recall, months, at), self._rules.registry, months)
 
     def _horizon(self) -> float | None:
         with self._database.reading() as connection:

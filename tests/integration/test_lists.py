@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 
 from services.alerts.arrivals import summed_gaps
-from services.alerts.queries import Filters, Page, all_keys, list_cases, list_overdue, scraped_figures, state
+from services.alerts.queries import Filters, Page, all_keys, list_cases, list_overdue
+from services.alerts.state import scraped_figures, state
 from services.sla.rules import evaluate
 from shared.case import Case
 from shared.events import CaseEvent

@@ -11,7 +11,7 @@ from services.alerts.notices.listing import last_failed, oldest_pending
 from services.alerts.notices.pruning import delivered
 from services.alerts.notices.shifts import last_shift, standing_alerts
 from services.alerts.people.viewer import Role, Viewer
-from services.alerts.queries import keys_of_months, stale_cases, turning_cases
+from services.alerts.standings import keys_of_months, stale_cases, turning_cases
 from services.alerts.turning import turning_rows
 from shared.rules import Ruleset
 from tests.builders import at, event

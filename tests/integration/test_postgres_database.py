@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, Engine, create_engine, inspect, text
+from sqlalchemy import Connection, Engine, create_engine, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
 import services.alerts
@@ -94,8 +94,8 @@ def test_the_ids_are_wide_enough_for_a_nation(url: str) -> None:
 
 def test_the_partial_indexes_serve_the_queries(url: str) -> None:
     """With many rows the sweep, the lists and the scrape use them, whatever the planner knows of the values."""
-    from services.alerts import queries, sweep
-    from services.alerts.tables import cases
+    from services.alerts import sweep
+    from services.alerts.tables import OPEN, cases
 
     engine = create_engine(url)
     plans: list[str] = []
@@ -110,8 +110,8 @@ def test_the_partial_indexes_serve_the_queries(url: str) -> None:
         )  # fmt: skip
         connection.execute(text("ANALYZE cases"))
         for statement in (
-            queries.select(cases).where(cases.c.platform == "gengma", queries.OPEN, cases.c.due_at <= 5).limit(5),
-            queries.select(cases.c.key).where(cases.c.wake_at <= 500).order_by(cases.c.wake_at).limit(5),
+            select(cases).where(cases.c.platform == "gengma", OPEN, cases.c.due_at <= 5).limit(5),
+            select(cases.c.key).where(cases.c.wake_at <= 500).order_by(cases.c.wake_at).limit(5),
             sweep._FIRST,
         ):
             compiled = statement.compile(engine, compile_kwargs={"literal_binds": True})

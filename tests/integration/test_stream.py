@@ -15,7 +15,7 @@ from sqlalchemy import Connection, select, text, update
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from services.alerts.intake import FencedError, GapError, claim
-from services.alerts.queries import standings_now
+from services.alerts.standings import standings_now
 from services.alerts.stream import apply as apply_module
 from services.alerts.stream import rebuild as rebuild_module
 from services.alerts.stream.apply import (

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from services.alerts.queries import standings_now
+from services.alerts.standings import standings_now
 from services.alerts.sweep import Raised
 from services.alerts.tables import alerts
 from services.sla.rules import evaluate

@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from msgspec import Struct
 from sqlalchemy import Connection, func, select
 
-from services.alerts.queries import fallen, kept_open, kept_running, kept_standings
+from services.alerts.standings import fallen, kept_open, kept_running, kept_standings
 from services.alerts.tables import cases, event_counts, figures
 from shared.case import Outcome
 from shared.figures import Counts, Period, Standing, count, percent

@@ -10,6 +10,7 @@ from litestar.params import FromPath, QueryParameter
 from sqlalchemy import Connection
 
 from services.alerts.app import CaseFile, Reader, only_known
+from services.alerts.cursors import CursorError
 from services.alerts.duty.asking import Chosen, County, Cursor, address, one_of, place_of
 from services.alerts.duty.case import case_page, seen_alerts
 from services.alerts.duty.pages import PageError, render
@@ -28,7 +29,6 @@ from services.alerts.notices.shifts import MAX_NAME, SuccessorError, list_shifts
 from services.alerts.people.guard import CsrfField, Looking, People
 from services.alerts.people.requests import Asked, address_of, read_form
 from services.alerts.people.viewer import Viewer
-from services.alerts.queries import CursorError
 from shared.times import show
 from shared.zh import NOTICE_STATES, OUTCOMES, STAGES, STATUSES
 

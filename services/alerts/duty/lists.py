@@ -7,7 +7,8 @@ from typing import Any
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
-from services.alerts.queries import CursorError, Summary, read_cursor, read_number, summary, write_cursor
+from services.alerts.cursors import CursorError, read_cursor, read_number, write_cursor
+from services.alerts.queries import Summary, summary
 from services.alerts.tables import OPEN, cases, figures
 from shared.case import Outcome
 from shared.times import to_micros

@@ -9,6 +9,7 @@ from litestar.response import Stream
 from sqlalchemy import Connection
 
 from services.alerts.app import Reader, only_known
+from services.alerts.cursors import CursorError
 from services.alerts.duty.asking import Category, Chosen, County, address, pages, place_of
 from services.alerts.duty.board import Board, board
 from services.alerts.duty.desk import desk_pages
@@ -20,7 +21,6 @@ from services.alerts.notices.acknowledging import acknowledged_cases
 from services.alerts.notices.listing import MOST_COUNTED, trouble
 from services.alerts.notices.shifts import on_duty
 from services.alerts.people.guard import Lasting, Looking, People
-from services.alerts.queries import CursorError
 
 ON_PAGE, ON_PAPER, FOUND = 20, 200, 50
 

@@ -7,7 +7,7 @@ from datetime import date
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, select
 
-from services.alerts.queries import kept_standings
+from services.alerts.standings import kept_standings
 from services.alerts.tables import figures, handled
 from shared.figures import Counts, Standing, count
 from shared.registry import Platform

@@ -6,11 +6,11 @@ from typing import Any, Literal
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, select
 
+from services.alerts.cursors import newest_first
 from services.alerts.notices.digests import title
 from services.alerts.notices.gathering import decode_digest
 from services.alerts.notices.tables import PENDING, channels, notices
 from services.alerts.people.viewer import Viewer
-from services.alerts.queries import newest_first
 from shared.times import from_micros, to_micros
 
 State = Literal["pending", "sent", "failed"]

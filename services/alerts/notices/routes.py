@@ -9,13 +9,13 @@ from litestar.params import FromPath, QueryParameter, RawBody
 from msgspec import Struct
 
 from services.alerts.app import WHO, CountyFilter, Cursor, Limit, Reader, json_response, only_known
+from services.alerts.cursors import CursorError
 from services.alerts.notices.acknowledging import Acknowledgement, NotAllowedError, NoteError, UnknownAlertError
 from services.alerts.notices.doing import Doing
 from services.alerts.notices.listing import STATES, NoticeFilters, NoticePage, list_notices
 from services.alerts.notices.shifts import Shift, ShiftPage, SuccessorError, list_shifts
 from services.alerts.people.guard import Looking, People
 from services.alerts.people.requests import Asked, address_of
-from services.alerts.queries import CursorError
 from shared.http import ProblemError, operation, problem, problems, reply
 
 T = TypeVar("T")

@@ -7,11 +7,12 @@ from typing import Any
 from msgspec import Struct
 from sqlalchemy import Connection, Select, exists, func, select
 
+from services.alerts.cursors import newest_first
 from services.alerts.notices.acknowledging import NotAllowedError, checked_note, mark_of
 from services.alerts.notices.tables import acknowledgements, shifts
 from services.alerts.people.viewer import Viewer
-from services.alerts.queries import fallen, kept_open, kept_running, newest_first
 from services.alerts.sql import insert_missing
+from services.alerts.standings import fallen, kept_open, kept_running
 from services.alerts.tables import TOLD, alerts, cases
 from shared.case import Outcome
 from shared.registry import Registry

@@ -6,7 +6,6 @@ from datetime import datetime
 
 from rich.console import Console
 
-from services.alerts import queries
 from services.alerts.bulletin import bulletin
 from services.alerts.exports import Report
 from services.alerts.people.accounts import add_account, new_account
@@ -14,6 +13,7 @@ from services.alerts.people.audit import Action, record
 from services.alerts.people.guard import People
 from services.alerts.people.passwords import generate
 from services.alerts.people.viewer import Role
+from services.alerts.standings import figures_of
 from services.compose.cases import Histories, recaller
 from services.compose.client import PushError
 from services.compose.demo.quarter import AS_OF, QUARTER, story_cases
@@ -32,9 +32,7 @@ def show_quarter(database: Connections, histories: Histories, rules: Ruleset, co
     """The table per platform and the bulletin's sentence, as of 2022-04-11."""
     period = Period.parse(QUARTER)
     with database.reading() as connection:
-        figures = queries.figures_of(
-            connection, recaller(histories, rules), rules.registry, period.months, AS_OF, AS_OF
-        )
+        figures = figures_of(connection, recaller(histories, rules), rules.registry, period.months, AS_OF, AS_OF)
     print_report(Report(period, AS_OF, rules.hash, figures), console)
     console.print(bulletin(period, figures), soft_wrap=True)
     console.print("\n值得一看的办件（liuyan case 平台/留言编号 --db 数据库）：")
