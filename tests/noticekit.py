@@ -1,7 +1,9 @@
 """Alerts of a deck on their way to channels, step by step, for tests of notices."""
 
+import base64
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from services.alerts.notices.digests import OLDEST, ORDER, Digest, Entry, Part, make_part
@@ -12,10 +14,12 @@ from shared.events import CaseEvent
 from shared.policy import OfficeHours
 from tests.builders import at, event
 from tests.enginekit import Deck
+from tests.receivers import Receiver
 
 HOURS = OfficeHours(((8 * 60 + 30, 18 * 60),))
 NIGHT = at("04-02 00:00")  # a Saturday, worked
 MORNING = at("04-02 08:30")
+SECRET = "whsec_" + base64.b64encode(bytes(32)).decode()
 
 
 def channel(name: str, **members: Any) -> Channel:
@@ -73,3 +77,13 @@ def parts_of(entries: Sequence[Entry]) -> list[Part]:
         counts = Counter((entry.rung, entry.reason) for entry in own)
         found += [make_part(what, counts, own[:OLDEST])] if own else []
     return found
+
+
+def configured(folder: Path, there: Receiver, more: str = "") -> dict[str, str]:
+    """The environment of a service that tells `there`."""
+    (folder / "hook-secret").write_text(SECRET + "\n")
+    (folder / "notices.toml").write_text(
+        f'[[channel]]\nname = "hook"\nkind = "webhook"\nurl = "{there.url}"\nsecret_file = "hook-secret"\n{more}',
+        encoding="utf-8",
+    )
+    return {"LIUYAN_NOTICES": str(folder / "notices.toml")}

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -18,8 +19,10 @@ from shared.topics import CASES, MESSAGES, message_key
 from tests.builders import shuffled
 from tests.chaos.load import rules_by_the_minute, urgent
 from tests.clusterkit import Cluster, cluster
-from tests.enginekit import Deck, deck
+from tests.enginekit import Alert, Deck, deck
 from tests.kafkakit import records
+from tests.noticekit import configured
+from tests.receivers import Receiver, receiver
 from tests.service import until
 from tests.stories import season
 from tests.test_scenarios import FILES, Scenario, differences, rules_of, scenarios
@@ -105,6 +108,48 @@ def _overdue(found: Cluster) -> set[str]:
     """The cases that were ever flagged."""
     with closing(found.deck(datetime.now(SHANGHAI))) as looked:
         return {alert.key for alert in looked.alerts() if alert.rung == "overdue"}
+
+
+def test_two_replicas_tell_of_each_alert_once_and_of_what_came_late(tmp_path: Path) -> None:
+    """The same notices as in one process: whichever replica flags, routes and sends."""
+    rules, environ = rules_by_the_minute(tmp_path)
+    with receiver() as there, cluster(rules) as found:
+        found.environ = environ | configured(tmp_path, there)
+        for kind, name in (("ingest", "ingest"), ("sla", "sla"), ("alerts", "alerts-1"), ("alerts", "alerts-2")):
+            found.start(kind, name)
+        found.ready("ingest", "sla", "alerts-1", "alerts-2")
+        due = datetime.now(SHANGHAI) + timedelta(seconds=6)
+        stories = list(urgent("tell", 60, due))
+        found.push([event for first, _ in stories for event in first])
+        found.settle()
+        late = [event for _, then in stories for event in then]
+        passed = due + timedelta(seconds=1)
+        until(lambda: datetime.now(SHANGHAI) > passed, "the deadlines have passed")
+        found.settle()
+        until(lambda: _told(there)["raised"] == len(_journal(found)), "each alert is told")
+        assert {alert.key for alert in _journal(found)} == {first[0].key for first, then in stories if len(first) == 1}
+        found.push(late)
+        found.settle()
+        until(lambda: _told(there)["cleared"] == len(_journal(found, cleared=True)), "each correction is told")
+        assert {alert.key for alert in _journal(found, cleared=True)} == {event.key for event in late}
+        assert [process.stop() for process in found.processes.values()] == [0] * 4, found.tails()
+        assert _told(there) == {"raised": len(_journal(found)), "cleared": len(_journal(found, cleared=True))}
+        assert len({post.headers["webhook-id"] for post in there.posts}) == len(there.posts)
+
+
+def _told(there: Receiver) -> Counter[str]:
+    """Of how many alerts so far."""
+    told: Counter[str] = Counter()
+    for post in list(there.posts):
+        for part in post.json["data"]["parts"]:
+            told[part["what"]] += part["total"]
+    return told
+
+
+def _journal(found: Cluster, cleared: bool = False) -> list[Alert]:
+    """The alerts that were ever raised, or of these the cleared ones."""
+    with closing(found.deck(datetime.now(SHANGHAI))) as looked:
+        return [alert for alert in looked.alerts() if alert.cleared or not cleared]
 
 
 # The scenarios

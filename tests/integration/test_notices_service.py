@@ -1,6 +1,5 @@
 """The notices as part of a service: by the real command, by its loop on both databases, and by the commands `notices`."""
 
-import base64
 import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -19,21 +18,9 @@ from shared.rules import Ruleset
 from shared.times import SHANGHAI, isoformat, midnight
 from tests.builders import at
 from tests.enginekit import Deck, deck, fresh_file
-from tests.noticekit import HOURS, NIGHT, received
+from tests.noticekit import HOURS, NIGHT, SECRET, configured, received
 from tests.receivers import Receiver, Reply, receiver
 from tests.service import liuyan, ran, running, until
-
-SECRET = "whsec_" + base64.b64encode(bytes(32)).decode()
-
-
-def configured(folder: Path, there: Receiver, more: str = "") -> dict[str, str]:
-    """The environment of a service that tells `there`."""
-    (folder / "hook-secret").write_text(SECRET + "\n")
-    (folder / "notices.toml").write_text(
-        f'[[channel]]\nname = "hook"\nkind = "webhook"\nurl = "{there.url}"\nsecret_file = "hook-secret"\n{more}',
-        encoding="utf-8",
-    )
-    return {"LIUYAN_NOTICES": str(folder / "notices.toml")}
 
 
 @pytest.mark.slow
