@@ -64,6 +64,19 @@ def kafka_consumer(bootstrap: str, isolation: str = "read_committed", **settings
     return made(KafkaConsumer, bootstrap, CONNECT_SECONDS, **(own | settings))
 
 
+def know_partitions(consumer: Any) -> None:
+    """Wait until a consumer that has subscribed knows the partitions of its topics, of those that there are; before its first poll.
+
+    Whoever leads a group and does not know them yet gives them to nobody, and looks again minutes later. Raises KafkaError.
+    """
+    cluster = consumer._cluster  # noqa: SLF001 - what is public waits without end
+    for _ in range(2):  # the first answer may be to what was asked before it subscribed
+        if all(cluster.partitions_for_topic(topic) for topic in consumer.subscription()):
+            return
+        wait, seconds = consumer._manager.wait_for, CONNECT_SECONDS  # noqa: SLF001
+        consumer._net.run(wait, cluster.request_update(), round(seconds * 1000))  # noqa: SLF001
+
+
 def admin_client(bootstrap: str, seconds: float = 10, name: str = "liuyan-admin") -> Any:
     """A client of the cluster, to be used as a context manager. Raises as `made` does."""
     from kafka import KafkaAdminClient

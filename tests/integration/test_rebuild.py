@@ -3,7 +3,7 @@
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from services.distributed.rebuild import EmptyTopicError, rebuild
 from services.distributed.reconcile import reconcile
 from shared.rules import Ruleset
 from shared.times import SHANGHAI
-from shared.topics import CASES
+from shared.topics import CASES, DEAD_LETTERS
 from tests import postgres
 from tests.builders import event, ruleset, shipped
 from tests.clusterkit import WEB, Process
@@ -163,6 +163,17 @@ def test_killed_in_the_middle_the_services_carry_on(told: Base) -> None:
         same(found, before)
         found.settle()
         same(found, before)
+
+
+def test_who_joins_the_group_knows_the_partitions_before(told: Base) -> None:
+    """Into a group that is there already, it comes at once, and may lead it: of topics that it did not know it gave nobody anything."""
+    with told.stream() as found, closing(found.reader._subscribed()) as consumer:
+        assert {
+            topic: len(consumer._cluster.partitions_for_topic(topic) or ()) for topic in consumer.subscription()
+        } == {
+            CASES.name: CASES.partitions,
+            DEAD_LETTERS.name: DEAD_LETTERS.partitions,
+        }
 
 
 def test_a_reader_that_has_nothing_to_read_notices(told: Base) -> None:

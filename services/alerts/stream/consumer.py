@@ -15,7 +15,7 @@ from services.alerts.intake import Claim, FencedError, GapError, claim, epochs
 from services.alerts.stream.apply import Batch, Fetched, Projector
 from services.alerts.stream.lanes import Lane
 from shared.database import Connections
-from shared.kafka import kafka_consumer
+from shared.kafka import kafka_consumer, know_partitions
 from shared.topics import CASES, DEAD_LETTERS, MIB
 
 logger = structlog.get_logger("alerts")
@@ -135,6 +135,11 @@ class Reader:
             receive_buffer_bytes=MIB,
         )
         consumer.subscribe([CASES.name, DEAD_LETTERS.name])
+        try:
+            know_partitions(consumer)
+        except BaseException:
+            consumer.close()
+            raise
         return consumer
 
     def _claim(self, places: Iterable[Partition]) -> None:
