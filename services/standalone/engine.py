@@ -157,27 +157,28 @@ class Engine:
 
         Where pushes come side by side a group waits until no more of them follow: what a transaction costs is shared by more.
         """
-        batch = self._take(0.0 if self._stopping else wait)
+        batch = self._take(0.0 if self._stopping else wait, MAX_EVENTS)
         if not batch:
             return None if self._stopping and self._queue.empty() else batch
         until = time.monotonic() + LONGEST_GATHERING
-        while self._side_by_side and _size(batch) < MAX_EVENTS and time.monotonic() < until:
+        while self._side_by_side and (room := MAX_EVENTS - _size(batch)) > 0 and time.monotonic() < until:
             time.sleep(PAUSE)
-            more = self._take(0.0)
+            more = self._take(0.0, room)
             if not more:
                 break
             batch += more
         self._side_by_side = len(batch) > 1
         return batch
 
-    def _take(self, wait: float) -> list[_Submission]:
-        """What is in the queue, after at most `wait` seconds, if it is empty; a transaction's worth at most."""
+    def _take(self, wait: float, room: int) -> list[_Submission]:
+        """What is in the queue, after at most `wait` seconds, if it is empty; up to the submission that fills the room (events)."""
         batch: list[_Submission] = []
         with contextlib.suppress(queue.Empty):
             item = self._queue.get_nowait() if wait <= 0 else self._queue.get(timeout=wait)
             while item is not None:
                 batch.append(item)
-                if _size(batch) >= MAX_EVENTS:
+                room -= len(item.events)
+                if room <= 0:
                     break
                 item = self._queue.get_nowait()
         return batch

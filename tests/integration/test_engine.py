@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from services.standalone import database as database_module
 from services.standalone import engine as engine_module
 from services.standalone.apply import catch_up, take, take_and_project
 from services.standalone.database import Database
-from services.standalone.engine import Engine
+from services.standalone.engine import Engine, _Submission
 from shared.events import Event
 from shared.rules import Ruleset
 from shared.times import to_micros
@@ -144,6 +145,28 @@ def test_pushes_that_come_side_by_side_wait_for_each_other(
     gate.open()
     with started(file, rules, FakeClock(NOW), step=gate) as engine:
         asyncio.run(main(engine))
+
+
+def test_a_group_that_waits_for_others_is_bounded_too(
+    file: Path, rules: Ruleset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "MAX_EVENTS", 10)
+
+    async def main(engine: Engine) -> None:
+        def submit(first: int, number: int) -> None:
+            for i in range(first, first + number):
+                engine._queue.put_nowait(_Submission([received(i)], "test", loop.create_future(), loop))
+
+        loop = asyncio.get_running_loop()
+        clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: submit(6, 20))
+        monkeypatch.setattr(engine_module, "time", clock)
+        submit(0, 6)
+        engine._side_by_side = True
+        assert len(engine._gather(0.0) or ()) == 10
+        assert engine._queue.qsize() == 16
+
+    with reading(file, rules) as found:
+        asyncio.run(main(Engine(found.database, rules, FakeClock(NOW))))
 
 
 def test_a_transaction_is_bounded(file: Path, rules: Ruleset, monkeypatch: pytest.MonkeyPatch) -> None:

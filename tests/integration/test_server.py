@@ -108,6 +108,16 @@ async def wait_for_body(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
+def held(app: Any, until: asyncio.Event) -> Any:
+    """The application, which begins when it may."""
+
+    async def waiting(scope: Any, receive: Any, send: Any) -> None:
+        await until.wait()
+        await app(scope, receive, send)
+
+    return waiting
+
+
 @pytest.mark.parametrize("sent", ["", "{"], ids=["nothing of it", "a part of it"])
 def test_a_body_that_does_not_arrive_in_time_is_refused(sent: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections_module, "BODY_SECONDS", 0.1)
@@ -133,16 +143,12 @@ def test_a_body_that_arrives_while_nobody_reads_it_is_not_late(monkeypatch: pyte
 
     async def main() -> None:
         may_read = asyncio.Event()
-
-        async def busy(scope: Any, receive: Any, send: Any) -> None:
-            await may_read.wait()
-            await wait_for_body(scope, receive, send)
-
-        async with listening(busy) as port:
+        async with listening(held(wait_for_body, may_read)) as port:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(head.encode() + b" " * size)
-            monkeypatch.setattr(connections_module, "BODY_SECONDS", 4 * PROMPT)
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.2)  # four times the bound
+            monkeypatch.setattr(connections_module, "BODY_SECONDS", 4 * PROMPT)  # from its next end on
+            await asyncio.sleep(0.1)
             may_read.set()
             assert (await asyncio.wait_for(reader.readline(), PROMPT)).startswith(b"HTTP/1.1 204")
             writer.close()
@@ -156,12 +162,7 @@ def test_a_second_request_on_the_connection_waits_for_the_answer_to_the_first(mo
 
     async def main() -> None:
         may_answer = asyncio.Event()
-
-        async def slow(scope: Any, receive: Any, send: Any) -> None:
-            await may_answer.wait()
-            await wait_for_body(scope, receive, send)
-
-        async with listening(slow) as port:
+        async with listening(held(wait_for_body, may_answer)) as port:
             second = f"{HEAD.format(type=SINGLE, key='lyk_none')}\r\n" + "{"
             reader, writer = await connect(port, WHOLE + second)
             await asyncio.sleep(0.2)
@@ -329,12 +330,7 @@ def test_while_a_request_is_answered_the_head_of_the_next_may_be_late(monkeypatc
 
     async def main() -> bytes:
         may_answer = asyncio.Event()
-
-        async def slow(scope: Any, receive: Any, send: Any) -> None:
-            await may_answer.wait()
-            await answering(scope, receive, send)
-
-        async with listening(slow) as port:
+        async with listening(held(answering, may_answer)) as port:
             reader, writer = await connect(port, f"{WHOLE}GET / HTTP/1.1\r\nHo")
             await asyncio.sleep(0.2)
             may_answer.set()

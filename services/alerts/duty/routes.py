@@ -54,11 +54,8 @@ def duty_routes(reader: Reader, people: People) -> list[Any]:
         overdue: OverdueCursor = None,
         due: DueCursor = None,
     ) -> Response[str]:
-        chosen, text, here = (
-            Chosen(reader, viewer, county, category),
-            (q or "").strip(),
-            place_of(reader, viewer, "board"),
-        )
+        chosen, here = Chosen(reader, viewer, county, category), place_of(reader, viewer, "board")
+        text = (q or "").strip()
         with reader.rooms.page.entered(), reader.reading() as connection:
             found_board = board(connection, registry, chosen.seen, here.now)
             late, coming = lists(connection, chosen, holder or None, here.now, ON_PAGE, overdue, due)
