@@ -340,6 +340,27 @@ def check(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "wider than the window"
 
 
+def test_long_names_stay_in_their_places(chrome: Browser, tmp_path_factory: pytest.TempPathFactory) -> None:
+    time, unit = "2022-04-01T09:00:00+08:00", "县农业农村和水务局（县乡村振兴局）" * 3
+    with assembled(tmp_path_factory.mktemp("long") / "long.db", AS_OF) as service, listening(service) as url:
+        push(
+            service,
+            url,
+            event("long", "received", time, title="请尽快答复" * 30),
+            event("long", "transferred", time, to=unit),
+            event("word", "received", time, title="a" * 200),
+        )
+        with page_of(chrome, "phone") as page:
+            page.goto(url)
+            out = "nodes => nodes.filter(e => e.getBoundingClientRect().right > e.form.getBoundingClientRect().right).map(e => e.id)"
+            assert page.locator("form :is(input, select, button)").evaluate_all(out) == []
+        with page_of(chrome) as page:
+            page.set_viewport_size({"width": 702, "height": 1000})  # an A4 page between its margins
+            page.emulate_media(media="print")
+            page.goto(f"{url}/print")
+            assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "wider than the paper"
+
+
 def test_a_page_whose_session_has_ended_leads_to_the_sign_in_and_back(
     chrome: Browser, guarded: tuple[Served, str]
 ) -> None:
