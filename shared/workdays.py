@@ -10,6 +10,8 @@ from datetime import date, timedelta
 from msgspec import Struct
 
 ONE_DAY = timedelta(days=1)
+NEAR = 32
+"""Working days; nearly every deadline is nearer, and found without counting."""
 WEEKDAYS = ("周一", "周二", "周三", "周四", "周五", "周六", "周日")
 
 
@@ -53,14 +55,17 @@ class WorkCalendar:
                 count += 1
             self._upto[day] = count
             day += ONE_DAY
+        # _near[d][n] is the n-th working day after d; days with the same rank share theirs.
+        near = [tuple(self._nth[rank : rank + NEAR + 1]) for rank in range(count + 1)]
+        self._near = {day: near[rank] for day, rank in self._upto.items()}
         self.unconfirmed = self._unconfirmed_spans()
 
     def nth_working_day(self, day: date, n: int) -> date:
         """The n-th working day after `day` (which is day 0, worked or not); n >= 1."""
         try:
-            return self._nth[self._upto[day] + n]
+            return self._near[day][n]
         except (KeyError, IndexError):
-            raise self._outside(day) from None
+            return self._far_working_day(day, n)
 
     def working_days_upto(self, day: date) -> int:
         """How many working days there are from the calendar's first day to `day`, inclusive."""
@@ -117,6 +122,12 @@ class WorkCalendar:
         """What identifies the calendar's answers and their reasons, for the hash of a ruleset."""
         marks = [(day.isoformat(), mark) for day, mark in sorted(self._marks.items())]
         return [self.first.isoformat(), self.last.isoformat(), sorted(self.confirmed_years), marks]
+
+    def _far_working_day(self, day: date, n: int) -> date:
+        try:
+            return self._nth[self._upto[day] + n]
+        except (KeyError, IndexError):
+            raise self._outside(day) from None
 
     def _outside(self, day: date) -> CalendarRangeError:
         return CalendarRangeError(f"{day} 起的计数超出日历范围（{self.first} 至 {self.last}）")
