@@ -5,14 +5,13 @@ The zone is a fixed offset: Asia/Shanghai has had no other since 1991, and the s
 """
 
 import re
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from functools import lru_cache
 
 SHANGHAI = timezone(timedelta(hours=8))
 FIRST_YEAR, LAST_YEAR = 2001, 2049  # of events; the calendar reaches ten years further, for their deadlines
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
+_EPOCH = datetime(1970, 1, 1, 8, tzinfo=SHANGHAI)  # in the zone of nearly all instants: no offsets are asked for then
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(\.\d+)?([Zz]|[+-]\d\d:[0-5]\d)", re.ASCII)
 _LOCAL = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?)?", re.ASCII)
 
@@ -63,7 +62,8 @@ def midnight(day: date) -> datetime:
 
 def to_micros(instant: datetime) -> int:
     """Microseconds since 1970-01-01T00:00Z: how instants are stored, the same in SQLite and PostgreSQL."""
-    return (instant - _EPOCH) // _MICROSECOND
+    since = instant - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def from_micros(micros: int) -> datetime:

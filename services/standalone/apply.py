@@ -4,7 +4,8 @@
 repeated after a crash at any point: the log refuses what it has, and projections are written by difference.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -85,7 +86,7 @@ def take_and_project(
     before = require_ruleset(connection, rules)
     answers = take(connection, arriving, origins, now)
     accepted = [event for event, answer in zip(arriving, answers, strict=True) if answer is Taken.ACCEPTED]
-    _project_events(connection, accepted, rules, now)
+    _project_new(connection, before.end, accepted, rules, now)
     position = before.projected if before.projected != before.end else before.end + len(accepted)
     log.set_projected(connection, position, rules.hash, now)
     return answers
@@ -96,15 +97,24 @@ def catch_up(connection: Connection, rules: Ruleset, now: datetime) -> bool:
     where = require_ruleset(connection, rules)
     step = log.read(connection, where.projected, CASES_A_STEP)
     if step:
-        _project_events(connection, (event for _, event in step), rules, now)
+        keys = dict.fromkeys(filter(None, (log.case_key(event) for _, event in step)))
+        project(connection, evaluate_keys(connection, list(keys), rules, now), rules, now)
         log.set_projected(connection, step[-1][0], rules.hash, now)
     return bool(step)
 
 
-def _project_events(connection: Connection, events: Iterable[Event], rules: Ruleset, now: datetime) -> None:
-    keys = dict.fromkeys(filter(None, map(log.case_key, events)))
-    for step in chunks(keys, CASES_A_STEP):
-        project(connection, evaluate_keys(connection, step, rules, now), rules, now)
+def _project_new(connection: Connection, before: int, new: Iterable[Event], rules: Ruleset, now: datetime) -> None:
+    """Project the cases of events that were just appended after that position: they are here, and need not be read again."""
+    by_key: defaultdict[str, list[CaseEvent]] = defaultdict(list)
+    for event in new:
+        if isinstance(event, CaseEvent):
+            by_key[event.key].append(event)
+
+    def histories(connection: Connection, keys: Iterable[str]) -> Iterator[tuple[str, list[CaseEvent]]]:
+        return ((key, [*earlier, *by_key[key]]) for key, earlier in log.histories(connection, keys, before))
+
+    for step in chunks(by_key, CASES_A_STEP):
+        project(connection, cases_as_of_now(histories, connection, step, rules, now), rules, now)
 
 
 def require_ruleset(connection: Connection, rules: Ruleset) -> log.Positions:

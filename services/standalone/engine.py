@@ -61,12 +61,12 @@ class Engine:
     ) -> None:
         self.database, self.rules, self.clock = database, rules, clock
         self._on_raised, self._step = on_raised, step
-        self._queue: queue.Queue[_Submission | None] = queue.Queue(MAX_WAITING)
+        self._queue: queue.SimpleQueue[_Submission | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._door = threading.Lock()
         self.ending = threading.Event()  # set when the service is told to stop: long reads end early
         self._stopping = self._closed = False
-        self._side_by_side = False
+        self._side_by_side = 0  # submissions of the last group
         self._writing: list[_Submission] = []
         self._beat = time.monotonic()
         self._trouble: str | None = None
@@ -89,8 +89,7 @@ class Engine:
     def stop(self) -> None:
         """Finish what was submitted, then end. Blocks until done."""
         self._stopping = True
-        with contextlib.suppress(queue.Full):  # a full queue wakes the thread as well
-            self._queue.put_nowait(None)
+        self._queue.put(None)
         self._thread.join()
 
     async def submit(self, events: Sequence[Event], origin: str) -> list[Taken]:
@@ -98,12 +97,10 @@ class Engine:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[list[Taken]] = loop.create_future()
         with self._door:
-            if self._stopping or self._closed or not self._thread.is_alive():
+            full = self._queue.qsize() >= MAX_WAITING
+            if full or self._stopping or self._closed or not self._thread.is_alive():
                 raise BusyError
-            try:
-                self._queue.put_nowait(_Submission(events, origin, answer, loop))
-            except queue.Full:
-                raise BusyError from None
+            self._queue.put(_Submission(events, origin, answer, loop))
         return await answer
 
     def unhealthy(self) -> str | None:
@@ -155,19 +152,20 @@ class Engine:
     def _gather(self, wait: float) -> list[_Submission] | None:
         """What has been submitted, after at most `wait` seconds; None when all is done and the engine is stopping.
 
-        Where pushes come side by side a group waits until no more of them follow: what a transaction costs is shared by more.
+        Where pushes come side by side a group waits until it is as large as the last one, or no more of them follow: what a
+        transaction costs is shared by more.
         """
         batch = self._take(0.0 if self._stopping else wait, MAX_EVENTS)
         if not batch:
             return None if self._stopping and self._queue.empty() else batch
         until = time.monotonic() + LONGEST_GATHERING
-        while self._side_by_side and (room := MAX_EVENTS - _size(batch)) > 0 and time.monotonic() < until:
+        while len(batch) < self._side_by_side and (room := MAX_EVENTS - _size(batch)) > 0 and time.monotonic() < until:
             time.sleep(PAUSE)
             more = self._take(0.0, room)
             if not more:
                 break
             batch += more
-        self._side_by_side = len(batch) > 1
+        self._side_by_side = len(batch)
         return batch
 
     def _take(self, wait: float, room: int) -> list[_Submission]:

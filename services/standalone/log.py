@@ -69,6 +69,7 @@ dead_letters = Table(
 Index("dead_letters_reason", dead_letters.c.reason)
 
 CASES = "cases"
+LAST_POSITION = 2**63 - 1
 
 
 def ident(event: BaseEvent) -> str:
@@ -97,7 +98,8 @@ def known_bodies(connection: Connection, arriving: Iterable[Event]) -> dict[tupl
 
 @lru_cache
 def _by_key(dialect_name: str) -> Select[Any]:
-    return select(events.c.key, events.c.body).where(among(dialect_name, events.c.key, "keys"))
+    found = among(dialect_name, events.c.key, "keys") & (events.c.position <= bindparam("upto", type_=BigInteger))
+    return select(events.c.key, events.c.body).where(found)
 
 
 _APPEND = insert(events).values({name: bindparam(name) for name in ("ident", "key", "body")})
@@ -109,11 +111,13 @@ def append(connection: Connection, new: Sequence[Event]) -> None:
         run_many(connection, _APPEND, rows)
 
 
-def histories(connection: Connection, keys: Iterable[str]) -> Iterator[tuple[str, list[CaseEvent]]]:
-    """Each case's key with all its events, in no particular order."""
+def histories(
+    connection: Connection, keys: Iterable[str], upto: int = LAST_POSITION
+) -> Iterator[tuple[str, list[CaseEvent]]]:
+    """Each case's key with all its events up to that position of the log, in no particular order."""
     for chunk in chunks(keys):
         grouped: dict[str, list[CaseEvent]] = {key: [] for key in chunk}
-        for key, body in connection.execute(_by_key(connection.dialect.name), {"keys": chunk}):
+        for key, body in connection.execute(_by_key(connection.dialect.name), {"keys": chunk, "upto": upto}):
             grouped[key].append(decode_event(body))
         yield from grouped.items()
 

@@ -155,13 +155,13 @@ def test_a_group_that_waits_for_others_is_bounded_too(
     async def main(engine: Engine) -> None:
         def submit(first: int, number: int) -> None:
             for i in range(first, first + number):
-                engine._queue.put_nowait(_Submission([received(i)], "test", loop.create_future(), loop))
+                engine._queue.put(_Submission([received(i)], "test", loop.create_future(), loop))
 
         loop = asyncio.get_running_loop()
         clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: submit(6, 20))
         monkeypatch.setattr(engine_module, "time", clock)
         submit(0, 6)
-        engine._side_by_side = True
+        engine._side_by_side = 7
         assert len(engine._gather(0.0) or ()) == 10
         assert engine._queue.qsize() == 16
 
