@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, func, select
 
@@ -13,8 +13,14 @@ from shared.events import BaseEvent, Tally
 from shared.times import to_micros
 
 
-def record_events(connection: Connection, events: Iterable[BaseEvent], now: datetime) -> None:
-    """Count accepted events per platform and type, and keep the tallies."""
+class Arrivals(NamedTuple):
+    """Rows: accepted events per platform and type, and the tallies among them."""
+
+    counts: list[dict[str, Any]]
+    tallies: list[dict[str, Any]]
+
+
+def count_events(events: Iterable[BaseEvent], now: datetime) -> Arrivals:
     found: defaultdict[tuple[str, type[BaseEvent]], list[BaseEvent]] = defaultdict(list)
     for event in events:
         found[event.source, type(event)].append(event)
@@ -27,8 +33,13 @@ def record_events(connection: Connection, events: Iterable[BaseEvent], now: date
         )
         told.extend(tally_row(event) for event in own if isinstance(event, Tally))
     rows.sort(key=lambda row: (row["platform"], row["type"]))
-    upsert(connection, event_counts, rows, add=("events",), latest=("last_time",))
-    upsert(connection, tallies, told)
+    return Arrivals(rows, told)
+
+
+def record_arrivals(connection: Connection, arrived: Arrivals) -> None:
+    """Every transaction changes the same few counts: where others write beside it, nothing is to come after this but the commit."""
+    upsert(connection, tallies, arrived.tallies)
+    upsert(connection, event_counts, arrived.counts, add=("events",), latest=("last_time",))
 
 
 def tally_row(event: Tally) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, delete, or_, select
 
-from services.alerts.arrivals import record_events
+from services.alerts.arrivals import count_events, record_arrivals
 from services.alerts.clearing import clear_premature
 from services.alerts.projection import Evaluated, project
 from services.alerts.sql import chunks
@@ -55,7 +55,7 @@ def take(connection: Connection, arriving: Sequence[Event], origins: Sequence[st
             detail = f"{log.ident(event)} 已有内容不同的事件，以先到者为准"
             buried.append(DeadLetter(origin, "conflict", detail, event))
     log.append(connection, new)
-    record_events(connection, new, now)
+    record_arrivals(connection, count_events(new, now))
     log.bury(connection, buried, now)
     return answers
 

@@ -192,14 +192,14 @@ def test_what_nobody_of_us_wrote_is_buried_and_the_rest_is_not_held_up(stream: S
 def test_a_record_that_cannot_be_projected_is_buried_alone(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever it is that goes wrong with it: the others of its batch are there, and it is told."""
     stream.write(received(1), received(2), received(3))
-    real = apply_module.project
+    real = apply_module.project_cases
 
     def picky(connection: Connection, found: Sequence[Any], *rest: Any, **more: Any) -> None:
         if any(item.key == "zhenkang/s2" for item in found):
             connection.execute(text("SELECT 'no number'::int"))  # as a text that the database does not take
         real(connection, found, *rest, **more)
 
-    monkeypatch.setattr(apply_module, "project", picky)
+    monkeypatch.setattr(apply_module, "project_cases", picky)
     assert stream.apply() == 3
     assert stream.keys() == {"zhenkang/s1", "zhenkang/s3"}
     ((origin, reason),) = stream.letters()
@@ -256,7 +256,7 @@ def test_trouble_of_the_database_is_no_record_s_fault(stream: Stream, monkeypatc
         connection.execute(text("SELECT * FROM nowhere"))
 
     with monkeypatch.context() as patched:
-        patched.setattr(apply_module, "project", broken)
+        patched.setattr(apply_module, "project_cases", broken)
         with pytest.raises(DBAPIError):
             stream.apply()
     assert stream.letters() == []

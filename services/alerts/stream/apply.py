@@ -12,12 +12,13 @@ import structlog
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy.exc import DataError, DBAPIError
 
-from services.alerts.arrivals import record_events
+from services.alerts.arrivals import count_events, record_arrivals
 from services.alerts.intake import Step, advance
-from services.alerts.projection import Evaluated, project
+from services.alerts.projection import Evaluated, project_cases
 from services.alerts.sql import insert_missing
 from services.alerts.stream.records import Arrived, bury, decode_arrived, meant, take
 from services.alerts.stream.tables import state
+from services.alerts.sums import Sums
 from shared.case import Case
 from shared.database import Connections
 from shared.events import CaseEvent
@@ -185,6 +186,7 @@ class Projector:
         self, connection: Connection, cases: Mapping[str, Arrived], now: datetime, rebuilding: str | None
     ) -> list[DeadLetter]:
         taken = take(connection, cases, again=rebuilding is not None)
+        arrived, sums = count_events(taken.new, now), Sums()
         if rebuilding != READING:
             histories = taken.histories.items()
             found = [
@@ -192,8 +194,9 @@ class Projector:
                 for key, history in histories
                 if history
             ]
-            project(connection, found, self._rules, now, rebuilt=rebuilding == PROJECTING)
-        record_events(connection, taken.new, now)  # sums too: last
+            project_cases(connection, found, self._rules, now, sums, rebuilt=rebuilding == PROJECTING)
+        sums.write(connection)
+        record_arrivals(connection, arrived)
         return taken.refused
 
 

@@ -21,9 +21,9 @@ from shared.topics import CASES, DEAD_LETTERS, MIB
 logger = structlog.get_logger("alerts")
 
 GROUP = "liuyan-alerts"
-MAX_RECORDS = 2_000
-LANES = 3  # transactions at once: one computes while the database works for the other
-PARTITION_BYTES = MIB // 2  # of one partition in a fetch, so that a poll finds several; a larger record comes alone
+MAX_RECORDS = 8_000  # the more share a transaction, the less the sums cost that all of them change
+LANES = 2  # transactions at once: one computes while the database works for the other
+PARTITION_BYTES = 2 * MIB  # of one partition in a fetch, so that a poll finds several; a larger record comes alone
 POLL_SECONDS = 0.5
 FETCH_SECONDS = 0.05  # how long a fetch waits for records: as long it holds up the partitions that are not in it
 CHECK_SECONDS = (
