@@ -22,7 +22,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from faust.types import TP
 
 from shared.records import ForeignError, read_head
-from shared.topics import CASES
+from shared.topics import CASES, MESSAGES
 
 logger = structlog.get_logger("sla")
 
@@ -87,8 +87,12 @@ class Ledger(faust.Table):  # type: ignore[type-arg]
     async def on_rebalance(
         self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
     ) -> None:
-        """Take over what is assigned, give up what is not; nobody else writes to these partitions from here on."""
-        held = {tp.partition for tp in assigned if tp.topic == self.changelog_topic_name}
+        """Take over what is assigned, give up what is not; nobody else writes to these partitions from here on.
+
+        Who reads messages of a partition writes its records, whatever Faust assigns of the topic of records itself: what it assigned
+        while a broker did not know all of it yet comes again at every restart under the same name.
+        """
+        held = {tp.partition for tp in assigned if tp.topic == MESSAGES.name}
         for partition in set(self._producers) - held:
             async with self.lane(partition):
                 await self._give_up(partition)
