@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench.measure import folder, lives
+from bench.measure import folder, lives, median
 from bench.rivals import interpreter
 from services.distributed import broker
 from services.distributed.topics import create_missing
@@ -23,6 +23,7 @@ from shared.kafka import admin_client
 from shared.topics import MESSAGES, message_key
 
 CASE_COUNT = 40_000  # with four events each
+ROUNDS = 5
 PATIENCE = 300.0
 
 WORKER = """
@@ -86,6 +87,22 @@ def main() -> None:
         print("not measured: Faust is not installed here (pip install 'liuyan[faust,kafka]')")
         return
     total = 4 * CASE_COUNT
+    rates = [_round(total, rival=number == 0) for number in range(ROUNDS)]
+    ours, stock = (median([rate[i] for rate in rates]) for i in (0, 1))
+    ratio = median([rate[0] / rate[1] for rate in rates])
+    print(
+        f"{ours:,.0f} events/s (goal 20,000): {total:,} events of {CASE_COUNT:,} cases decoded, judged and written in "
+        f"confirmed transactions, one core, {MESSAGES.partitions} partitions; median of {ROUNDS} rounds"
+    )
+    print(f"{stock:,.0f} events/s: a stock Faust worker that only consumes them; ours is {ratio:.1f} x (goal 3)")
+    quix = rates[0][2]
+    print(
+        f"{quix:,.0f} events/s: Quix Streams that counts a key's and passes them on; ours was {rates[0][0] / quix:.1f} x in that round"
+    )
+
+
+def _round(total: int, rival: bool) -> tuple[float, float, float]:
+    """Events a second of ours, of the stock worker, and of Quix Streams (0 without), on a broker of their own."""
     with folder() as where:
         started = broker.up(where / "kafka")
         try:
@@ -93,20 +110,10 @@ def main() -> None:
                 create_missing(admin, "development")
             asyncio.run(_fill(started.address))
             ours = _ours(started.address, total)
-            print(
-                f"{ours:,.0f} events/s (goal 20,000): {total:,} events of {CASE_COUNT:,} cases decoded, judged and written in "
-                f"confirmed transactions, one core, {MESSAGES.partitions} partitions",
-                flush=True,
-            )
             stock = _told(sys.executable, STOCK, started.address, MESSAGES.name, str(total))
-            print(
-                f"{stock:,.0f} events/s: a stock Faust worker that only consumes them; ours is {ours / stock:.1f} x (goal 3)",
-                flush=True,
-            )
-            quix = _told(interpreter(), QUIX, started.address, MESSAGES.name, str(total), str(where / "state"))
-            print(
-                f"{quix:,.0f} events/s: Quix Streams that counts a key's and passes them on; ours is {ours / quix:.1f} x"
-            )
+            state = str(where / "state")
+            quix = _told(interpreter(), QUIX, started.address, MESSAGES.name, str(total), state) if rival else 0.0
+            return ours, stock, quix
         finally:
             broker.down(where / "kafka")
 
