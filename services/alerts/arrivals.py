@@ -21,6 +21,7 @@ class Arrivals(NamedTuple):
 
 
 def count_events(events: Iterable[BaseEvent], now: datetime) -> Arrivals:
+    """Of accepted events; the last time of a type is at most now."""
     found: defaultdict[tuple[str, type[BaseEvent]], list[BaseEvent]] = defaultdict(list)
     for event in events:
         found[event.source, type(event)].append(event)

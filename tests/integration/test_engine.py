@@ -164,6 +164,9 @@ def test_a_group_that_waits_for_others_is_bounded_too(
         engine._side_by_side = 7
         assert len(engine._gather(0.0) or ()) == 10
         assert engine._queue.qsize() == 16
+        assert len(engine._gather(0.0) or ()) == 10
+        engine._side_by_side = 6
+        assert len(engine._gather(0.0) or ()) == 6, "as many as the last group had: nobody else is waited for"
 
     with reading(file, rules) as found:
         asyncio.run(main(Engine(found.database, rules, FakeClock(NOW))))

@@ -15,11 +15,11 @@ from shared.rules import Ruleset
 from shared.topics import CASES, MESSAGES
 
 
-class Producer(SimpleNamespace):
+class Producer:
     """Of a partition that was taken over."""
 
     async def stop(self) -> None:
-        self.stopped = True
+        """When it is given up."""
 
 
 def test_who_reads_a_partition_writes_it_even_where_its_records_were_not_assigned(

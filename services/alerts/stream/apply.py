@@ -178,14 +178,16 @@ class Projector:
                         letters.append(found)
                     elif found.key not in cases or cases[found.key].revision < found.revision:
                         cases[found.key] = found
-            letters += self._take(connection, cases, now, rebuilding) if cases else []
             bury(connection, letters, now)
+            if cases:
+                self._take(connection, cases, now, rebuilding)
         return done
 
     def _take(
         self, connection: Connection, cases: Mapping[str, Arrived], now: datetime, rebuilding: str | None
-    ) -> list[DeadLetter]:
+    ) -> None:
         taken = take(connection, cases, again=rebuilding is not None)
+        bury(connection, taken.refused, now)
         arrived, sums = count_events(taken.new, now), Sums()
         if rebuilding != READING:
             histories = taken.histories.items()
@@ -197,7 +199,6 @@ class Projector:
             project_cases(connection, found, self._rules, now, sums, rebuilt=rebuilding == PROJECTING)
         sums.write(connection)
         record_arrivals(connection, arrived)
-        return taken.refused
 
 
 def _singles(batch: Batch) -> Iterator[Batch]:
